@@ -40,9 +40,9 @@ from kept.settings.model import (
     Settings,
     find_setting,
     get_current_settings,
+    problems,
     settings_file,
     temporary_settings,
-    unknown_variables,
 )
 
 __all__ = [
@@ -79,7 +79,7 @@ __all__ = [
     "Settings",
     "find_setting",
     "get_current_settings",
+    "problems",
     "settings_file",
     "temporary_settings",
-    "unknown_variables",
 ]

@@ -38,8 +38,9 @@ class SettingsFile(NamedTuple):
 def find_settings_file(start: Path) -> SettingsFile | None:
     """The settings file that holds for `start`: the nearest upward, `kept.toml` before `pyproject.toml`.
 
-    A `pyproject.toml` without a table `[tool.kept]` is passed by, as other tools do. So is a file that another
-    user has put into a folder where everybody may write: who chooses the store chooses what gets unpickled.
+    A `pyproject.toml` without a table `[tool.kept]` is passed by, as other tools do. So is a file that
+    another user has put into a folder where everybody may write: who chooses the store chooses what gets
+    unpickled.
 
     Raises:
         ConfigurationError: a file can't be read, or isn't TOML.

@@ -54,23 +54,23 @@ def optional(kind: Kind[T]) -> Kind[T | None]:
     return Kind(f"{kind.name} or none", f"{kind.allowed}, or none", read)
 
 
-def expand_path(text: str, *, folder: Path, home: Path | None) -> Path:
-    """The absolute path that `text` means.
+def expand_path(path: Path, *, folder: Path, home: Path | None) -> Path:
+    """The absolute path that a setting means.
 
     Args:
-        text: a path, in which `~`, `$KEPT_HOME` and `${KEPT_HOME}` stand for folders.
+        path: the value as it is set; `~`, `$KEPT_HOME` and `${KEPT_HOME}` stand for folders in it.
         folder: what a relative path is relative to.
         home: the folder of kept; None while that folder itself is being found out.
 
     Raises:
-        ValueError: the text names a variable or a user that isn't known here.
+        ValueError: it names a user or a variable that is not known here.
     """
+    text = str(path)
     if home is not None:
         text = text.replace("${KEPT_HOME}", str(home)).replace("$KEPT_HOME", str(home))
-    text = os.path.expanduser(text)  # noqa: PTH111 - Path would first fold "./~" into "~"
-    if text.startswith("~") or "${" in text or "$KEPT_HOME" in text:
+    if "$KEPT_HOME" in text or "${" in text:
         raise ValueError
-    return Path(os.path.normpath(folder / text))
+    return Path(os.path.normpath(folder / _with_user_folder(text)))
 
 
 def _read_boolean(value: object) -> bool:
@@ -144,9 +144,19 @@ def _read_text(value: object) -> str:
 
 
 def _read_path(value: object) -> Path:
-    if isinstance(value, Path):
-        return value
-    return Path(_read_text(value))
+    text = _read_text(str(value) if isinstance(value, Path) else value)
+    _with_user_folder(text)
+    # Another variable would become a folder of that name, made without a word.
+    if "${" in text.replace("${KEPT_HOME}", ""):
+        raise ValueError
+    return Path(text)
+
+
+def _with_user_folder(text: str) -> str:
+    expanded = os.path.expanduser(text)  # noqa: PTH111 - `Path` would first fold "./~" into "~"
+    if expanded.startswith("~"):
+        raise ValueError
+    return expanded
 
 
 BOOLEAN = Kind("boolean", "true or false (also 1 or 0, yes or no, on or off)", _read_boolean)

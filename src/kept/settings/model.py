@@ -1,16 +1,17 @@
 """Every setting of kept, and the value that each has now.
 
-`Settings` is a frozen snapshot of all values. Each setting is declared once, as a `Setting` in the section that
-it belongs to; its name in the environment and its place in a file follow from there: `refresh_cache` in the
-section `tasks` is KEPT_TASKS_REFRESH_CACHE, and `[tasks] refresh_cache = true` in kept.toml.
+`Settings` is a frozen snapshot of all values. Each setting is declared once, as a `Setting` in the section
+that it belongs to; its name in the environment and its place in a file follow from there: `refresh_cache` in
+the section `tasks` is KEPT_TASKS_REFRESH_CACHE, and `[tasks] refresh_cache = true` in kept.toml.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar, overload
 
@@ -484,11 +485,33 @@ def settings_file() -> SettingsFile | None:
     return _file[0]
 
 
-def unknown_variables() -> list[str]:
-    """The environment variables that are named like settings of kept and are none."""
-    return sorted(
-        name for name in _our_variables(_ENVIRONMENT) if name not in _REGISTRY and name.startswith(PREFIX)
-    )
+def problems() -> list[str]:
+    """Everything that is wrong with the file and the environment, a sentence each; empty if all is right."""
+    found = [sentence for check in _checks() if (sentence := _failure(check))]
+    # What only shows when everything is put together, and would repeat what has been found.
+    last = None if found else _failure(get_current_settings)
+    return [last] if last else found
+
+
+def _checks() -> Iterator[Callable[[], object]]:
+    """One check for each key of the file, and for each variable that is named like ours."""
+    if _failure(settings_file):
+        yield settings_file
+        return
+    file = settings_file()
+    for dotted, value in file.values.items() if file else ():
+        yield partial(_read_key, file, dotted, value)
+    for name, text in sorted(_our_variables(_ENVIRONMENT).items()):
+        if name.startswith(PREFIX) and (text.strip() or name not in _REGISTRY):
+            yield partial(_read_variable, name, text)
+
+
+def _failure(check: Callable[[], object]) -> str | None:
+    try:
+        check()
+    except ConfigurationError as error:
+        return str(error)
+    return None
 
 
 def _take_snapshot() -> _Snapshot:
@@ -512,15 +535,15 @@ def _our_variables(environment: Mapping[Any, Any]) -> dict[str, str]:
 
 
 def _given_by_file(file: SettingsFile | None) -> dict[Setting[Any], _Given]:
-    given: dict[Setting[Any], _Given] = {}
-    for dotted, value in (file.values if file else {}).items():
-        assert file is not None
-        setting = _REGISTRY.get(dotted)
-        if setting is None or setting.path != dotted:
-            raise ConfigurationError(f"{file.where(dotted)} is not a setting{did_you_mean(dotted)}")
-        source = file.where(dotted)
-        given[setting] = _Given(setting.read(value, source), source, file.path.parent)
-    return given
+    return dict(_read_key(file, dotted, value) for dotted, value in file.values.items()) if file else {}
+
+
+def _read_key(file: SettingsFile, dotted: str, value: object) -> tuple[Setting[Any], _Given]:
+    setting = _REGISTRY.get(dotted)
+    source = file.where(dotted)
+    if setting is None or setting.path != dotted:
+        raise ConfigurationError(f"{source} is not a setting{did_you_mean(dotted)}")
+    return setting, _Given(setting.read(value, source), source, file.path.parent)
 
 
 def _given_by_environment(ours: Mapping[str, str]) -> dict[Setting[Any], _Given]:
@@ -530,15 +553,19 @@ def _given_by_environment(ours: Mapping[str, str]) -> dict[Setting[Any], _Given]
         if setting is None:
             _complain(name)
         elif text.strip():
-            new = _Given(setting.read(text, f"the variable {name}"), f"the variable {name}")
-            old = given.get(setting, new)
+            new = _read_variable(name, text)
+            old = given.setdefault(setting, new)
             if old.value != new.value:
                 raise ConfigurationError(
-                    f"{old.source.removeprefix('the variable ')} and {name} are one setting with two names, "
-                    f"set to {old.value} and {new.value}: unset one of them."
+                    f"{setting.name} is set twice, to {old.value!r} by {old.source} and to {new.value!r} by "
+                    f"{new.source}, which are two names of it: unset one."
                 )
-            given[setting] = new
     return given
+
+
+def _read_variable(name: str, text: str) -> _Given:
+    source = f"the variable {name}"
+    return _Given(find_setting(name).read(text, source), source)
 
 
 def _complain(name: str) -> None:
@@ -556,7 +583,7 @@ def _complain(name: str) -> None:
 
         _warned.add(name)
         logging.getLogger("kept.settings").warning(
-            "The environment variable %s is not a setting and is ignored%s", name, did_you_mean(name)
+            "The variable %s is not a setting and is ignored%s", name, did_you_mean(name)
         )
 
 
@@ -581,7 +608,7 @@ def _default(
 def _expanded(setting: Setting[Any], given: _Given, values: Mapping[Setting[Any], Any]) -> Path:
     try:
         folder = given.folder or _current_directory()
-        return expand_path(str(given.value), folder=folder, home=values.get(KEPT_HOME))
+        return expand_path(Path(str(given.value)), folder=folder, home=values.get(KEPT_HOME))
     except ValueError:
         raise setting.refusal(given.value, given.source) from None
 
