@@ -1,1 +1,16 @@
-"""."""
+"""What a thing is: values -> digests. Pure functions, no store, no settings, nothing written anywhere.
+
+    canonical.py    the one tagged, versioned encoding, and the walk over structured values
+    rules.py        which rule describes a value of a type
+    builtins.py stdlib.py objects.py functions.py    rules for Python itself
+    numpy.py pandas.py polars.py arrow.py torch.py   rules of libraries, each loaded once its library is
+
+Never here: what goes into a key (cache policies), what is remembered about it (the store).
+"""
+
+from __future__ import annotations
+
+from kept.fingerprint.canonical import NoContent, Node
+from kept.fingerprint.rules import digest, fingerprint, register_fingerprint
+
+__all__ = ["NoContent", "Node", "digest", "fingerprint", "register_fingerprint"]

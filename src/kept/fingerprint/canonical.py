@@ -1,0 +1,490 @@
+"""The one encoding of values, version 1: value -> bytes -> BLAKE3 digest.
+
+A value is *plain* when it is a tree of exact builtin types (`ATOMS` and `CONTAINERS`), at most
+`MAX_DEPTH` levels deep and `MAX_NODES` nodes large. Its bytes are `marshal` version 2 of its normal form
+(dicts in key order, sets as marked sorted tuples, long texts as marked digests), its digest
+`b3p:BLAKE3(PLAIN + bytes)`. Version 2 of marshal writes no references: neither identity nor interning shows.
+
+Everything else is *structured*, and described by a `Node`: a tag, a plain header and children. Its digest is
+`b3:BLAKE3(STRUCTURED + head + the children's tokens)`, the head being tag, header and the number of children,
+a token `P<length><bytes>` for a short plain child, `Q<digest>` for a long one, `D<digest>` for a structured
+one. So a digest depends on the value alone, never on where it stands: a parent may use a child's digest that
+is already known.
+
+Nodes that lie on a cycle are found with Tarjan's algorithm and digested together (see `_Component`).
+Everything works with stacks of its own: nesting 100,000 levels deep is slow, not fatal.
+"""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+from blake3 import blake3
+
+from kept.exceptions import HashError
+
+PLAIN = b"kept-value-1\0plain\0"
+STRUCTURED = b"kept-value-1\0node\0"
+CYCLE = b"kept-value-1\0cycle\0"
+BUFFER = b"kept-value-1\0buffer\0"
+
+# Limits are part of the format: a change is a new version.
+MAX_DEPTH = 16
+MAX_NODES = 1 << 18
+LONG_TEXT = 1 << 16
+LONG_CHILD = 1 << 10
+SLICE = 1 << 10
+
+# Below this a second thread costs more than it brings.
+PARALLEL_BYTES = 1 << 20
+MAX_OPEN = 5_000_000
+_PIECE = 1 << 22
+
+ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
+CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
+_TEXTS = frozenset({str, bytes})
+_NEITHER_TEXT_NOR_NESTED = ATOMS - _TEXTS
+_PLAIN_TYPES = ATOMS | CONTAINERS
+_UNCHANGED_BY_NORMALISING = ATOMS | {list, tuple}
+_SORTABLE = ({str}, {int}, {bytes})
+
+
+class NoContent(Exception):
+    """A rule's way to say that a value has no stable content; its argument is the reason."""
+
+
+class Node(NamedTuple):
+    """What a structured value is made of, as a rule describes it.
+
+    `header` is a plain value. `step(i)` names the way to child `i` in error messages, `[i]` by default.
+    `unordered` children are sorted by their tokens. `sliced` children are lists of `SLICE` children each.
+    """
+
+    tag: str
+    header: object = None
+    children: Sequence[object] = ()
+    step: Callable[[int], str] | None = None
+    unordered: bool = False
+    sliced: bool = False
+
+
+Describe = Callable[[Any], Node]
+
+
+# --- buffers ---------------------------------------------------------------------------------------
+
+
+def new_buffer_hash(size: int = 0) -> blake3:
+    """Return a running hash for about `size` raw bytes, which uses all cores when they are many."""
+    return blake3(BUFFER, max_threads=blake3.AUTO if size >= PARALLEL_BYTES else 1)
+
+
+def buffer_digest(data: Any) -> bytes:
+    """Return the digest of the bytes of a contiguous buffer, in place."""
+    return new_buffer_hash(memoryview(data).nbytes).update(data).digest()
+
+
+def text_digest(text: str) -> bytes:
+    """Return the digest of a text in UTF-8, encoding a bounded piece at a time."""
+    running = new_buffer_hash(len(text))
+    for at in range(0, len(text), _PIECE):
+        running.update(text[at : at + _PIECE].encode("utf-8", "surrogatepass"))
+    return running.digest()
+
+
+# --- plain values ----------------------------------------------------------------------------------
+
+
+def plain_bytes(value: Any) -> bytes | None:
+    """Return the canonical bytes of a plain value, or None when the value is not plain."""
+    kind = type(value)
+    if kind in _NEITHER_TEXT_NOR_NESTED or (kind in _TEXTS and len(value) <= LONG_TEXT):
+        return marshal.dumps(value, 2)
+    if kind not in _PLAIN_TYPES:
+        return None
+    unchanged = _survey(value)
+    if unchanged is None:
+        return None
+    return _marshalled(value if kind in unchanged else _normal(value, unchanged))
+
+
+def _survey(value: object) -> frozenset[type] | None:
+    """Return the types whose instances in this tree are in normal form already, None if it is not plain.
+
+    Goes level by level, so that each type check runs over a whole level at C speed.
+    """
+    level: Sequence[Any] = (value,)
+    size = 1
+    seen: set[type] = set()
+    long_texts = False
+    for _ in range(MAX_DEPTH):
+        kinds = set(map(type, level))
+        if not kinds <= _PLAIN_TYPES:
+            return None
+        seen |= kinds
+        long_texts = long_texts or _has_long_text(level, kinds)
+        if kinds <= ATOMS:
+            return _unchanged(seen, long_texts)
+        dicts = _of_kinds(level, kinds, frozenset({dict}))
+        others = _of_kinds(level, kinds, CONTAINERS - {dict})
+        size += 2 * sum(map(len, dicts)) + sum(map(len, others))
+        if size > MAX_NODES:
+            return None
+        level = list(chain(chain.from_iterable(others), *dicts, *map(dict.values, dicts)))
+    return None
+
+
+def _of_kinds(level: Sequence[Any], kinds: set[type], wanted: frozenset[type]) -> Sequence[Any]:
+    if kinds <= wanted:
+        return level
+    return [x for x in level if type(x) in wanted] if kinds & wanted else ()
+
+
+def _has_long_text(level: Sequence[Any], kinds: set[type]) -> bool:
+    if kinds <= _TEXTS:
+        return max(map(len, level), default=0) > LONG_TEXT
+    if not kinds & _TEXTS:
+        return False
+    return any(len(x) > LONG_TEXT for x in level if type(x) is str or type(x) is bytes)
+
+
+def _unchanged(seen: set[type], long_texts: bool) -> frozenset[type]:
+    atoms = _NEITHER_TEXT_NOR_NESTED if long_texts else ATOMS
+    only_sequences = not long_texts and seen <= _UNCHANGED_BY_NORMALISING
+    return _UNCHANGED_BY_NORMALISING if only_sequences else atoms
+
+
+def _normal(value: Any, unchanged: frozenset[type]) -> object:
+    """Return the normal form of a plain value; it recurses at most `MAX_DEPTH` levels deep."""
+    kind = type(value)
+    if kind is dict:
+        return _normal_dict(value, unchanged)
+    if kind is list:
+        return [x if type(x) in unchanged else _normal(x, unchanged) for x in value]
+    if kind is tuple:
+        return tuple([x if type(x) in unchanged else _normal(x, unchanged) for x in value])
+    if kind is str:
+        return value if len(value) <= LONG_TEXT else _marked("str", text_digest(value))
+    if kind is bytes:
+        return value if len(value) <= LONG_TEXT else _marked("bytes", buffer_digest(value))
+    if kind is set or kind is frozenset:
+        members = [x if type(x) in unchanged else _normal(x, unchanged) for x in value]
+        return _marked(kind.__name__, *_in_order(members))
+    return value
+
+
+def _marked(*parts: object) -> tuple[object, ...]:
+    """Mark a stand-in: no plain value contains the class StopIteration, so nothing else looks like it."""
+    return (StopIteration, *parts)
+
+
+def _normal_dict(value: dict[Any, Any], unchanged: frozenset[type]) -> dict[Any, Any]:
+    if set(map(type, value)) == {str} and str in unchanged:
+        return {
+            k: v if type(v) in unchanged else _normal(v, unchanged)
+            for k, v in sorted(value.items(), key=_key)
+        }
+    items = {_normal(k, unchanged): v for k, v in value.items()}
+    return {k: _normal(items[k], unchanged) for k in _in_order(items)}
+
+
+def _key(item: tuple[str, object]) -> str:
+    return item[0]
+
+
+def _in_order(members: Iterable[Any]) -> list[Any]:
+    """Sort plain values in normal form: by value where that is total and typed, else by their bytes."""
+    listed = list(members)
+    if set(map(type, listed)) in _SORTABLE:
+        return sorted(listed)
+    return sorted(listed, key=_marshalled)
+
+
+def _marshalled(value: Any) -> bytes:
+    return marshal.dumps(value, 2)
+
+
+def _plain_token(encoded: bytes) -> bytes:
+    if len(encoded) <= LONG_CHILD:
+        return b"P%c%c%s" % (len(encoded) >> 8, len(encoded) & 255, encoded)
+    return b"Q" + blake3(PLAIN + encoded).digest()
+
+
+# --- structured values -----------------------------------------------------------------------------
+
+
+def head(node: Node) -> bytes:
+    """Return the bytes that say what a node is, before those of its children."""
+    header = plain_bytes(node.header)
+    if header is None:
+        raise TypeError(f"the header of a {node.tag} node is not plain: {node.header!r}")
+    return marshal.dumps((node.tag, len(header), len(node.children)), 2) + header
+
+
+def _leaf_token(node: Node) -> bytes:
+    return b"D" + blake3(STRUCTURED + head(node)).digest()
+
+
+def container_node(value: Any) -> Node:
+    """Describe an exact builtin container that is not plain."""
+    kind = type(value)
+    if kind is dict:
+        return _dict_node(value)
+    if kind is list or kind is tuple:
+        return sequence_node(kind.__name__, None, value)
+    return Node(kind.__name__, None, list(value), step=_element_step, unordered=True)
+
+
+def sequence_node(tag: str, header: object, values: Any, step: Callable[[int], str] | None = None) -> Node:
+    """Describe ordered children, in slices when there are many, so that plain stretches go at C speed."""
+    if len(values) <= SLICE:
+        return Node(tag, header, values, step)
+    slices = [list(values[at : at + SLICE]) for at in range(0, len(values), SLICE)]
+    return Node(tag + "/sliced", header, slices, step, sliced=True)
+
+
+def _dict_node(value: dict[Any, Any]) -> Node:
+    encoded = {key: plain_bytes(key) for key in value}
+    if None in encoded.values():
+        pairs = list(value.items())
+        return Node("dict/pairs", None, pairs, lambda i: f"[{_brief(pairs[i][0])}]", unordered=True)
+    keys = sorted(encoded, key=encoded.__getitem__)  # type: ignore[arg-type]
+    names = new_buffer_hash()
+    for key in keys:
+        names.update(marshal.dumps(encoded[key], 2))
+    values = [value[key] for key in keys]
+    return sequence_node("dict", names.digest(), values, lambda i: f"[{_brief(keys[i])}]")
+
+
+def _brief(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+def _element_step(_: int) -> str:
+    return "an element"
+
+
+class _Frame:
+    """One structured value on the way to its digest."""
+
+    __slots__ = ("at", "component", "cursor", "low", "node", "order", "parent", "tokens", "value")
+
+    def __init__(self, value: object, node: Node, order: int, parent: _Frame | None) -> None:
+        self.value = value
+        self.node = node
+        self.order = self.low = order
+        self.parent = parent
+        self.at: int = parent.cursor if parent else 0
+        self.cursor: int = 0
+        self.tokens: list[bytes | _Frame] = []
+        self.component: _Component | None = None
+
+
+class _Walk:
+    """One pass over a value: Tarjan's algorithm with a stack of its own, digests from the leaves up."""
+
+    def __init__(self, describe: Describe, where: str, known: Mapping[int, str]) -> None:
+        self.describe = describe
+        self.where = where
+        self.known = known
+        # Values stay referenced while their ids are in use.
+        self.done: dict[int, tuple[bytes | _Frame, object]] = {}
+        self.stack: list[_Frame] = []
+        self.pending: list[_Frame] = []
+        self.opened = 0
+
+    def token(self, root: object) -> bytes:
+        found = self._token(root, None)
+        while self.stack:
+            frame = self.stack[-1]
+            if frame.cursor == len(frame.node.children):
+                self._close(frame)
+            else:
+                self._advance(frame)
+        found = found or self._token(root, None)
+        assert isinstance(found, bytes)
+        return found
+
+    def _advance(self, frame: _Frame) -> None:
+        found = self._token(frame.node.children[frame.cursor], frame)
+        if found is None:
+            return
+        if isinstance(found, _Frame):
+            frame.low = min(frame.low, found.low)
+        frame.tokens.append(found)
+        frame.cursor += 1
+
+    def _token(self, value: object, parent: _Frame | None) -> bytes | _Frame | None:
+        """Return the token of a value, its frame if it waits for a cycle to close, None if one was opened."""
+        kind = type(value)
+        done = self.done.get(id(value))
+        if done is not None:
+            return self._settled(done[0])
+        if kind in _PLAIN_TYPES:
+            encoded = plain_bytes(value)
+            if encoded is not None:
+                return self._remember_plain(value, encoded)
+        if id(value) in self.known:
+            return known_token(self.known[id(value)])
+        return self._open(value, kind, parent)
+
+    def _settled(self, found: bytes | _Frame) -> bytes | _Frame:
+        if isinstance(found, _Frame) and found.component is not None:
+            return found.component.token(found)
+        return found
+
+    def _remember_plain(self, value: object, encoded: bytes) -> bytes:
+        token = _plain_token(encoded)
+        if len(encoded) > LONG_CHILD:
+            self.done[id(value)] = (token, value)
+        return token
+
+    def _open(self, value: object, kind: type, parent: _Frame | None) -> bytes | None:
+        try:
+            node = container_node(value) if kind in CONTAINERS else self.describe(value)
+        except NoContent as error:
+            raise self.error(str(error), parent, parent.cursor if parent else 0) from error.__cause__
+        if not node.children:
+            token = _leaf_token(node)
+            self.done[id(value)] = (token, value)
+            return token
+        self.opened += 1
+        if len(self.stack) >= MAX_OPEN:
+            raise self.error(f"it is nested more than {MAX_OPEN:,} levels deep, so it may never end", None)
+        frame = _Frame(value, node, self.opened, parent)
+        self.done[id(value)] = (frame, value)
+        self.stack.append(frame)
+        self.pending.append(frame)
+        return None
+
+    def _close(self, frame: _Frame) -> None:
+        self.stack.pop()
+        if frame.low < frame.order:
+            return
+        members = [self.pending.pop()]
+        while members[-1] is not frame:
+            members.append(self.pending.pop())
+        if len(members) == 1 and all(type(token) is bytes for token in frame.tokens):
+            self.done[id(frame.value)] = (_token_of(frame), frame.value)
+            return
+        component = _Component(members, self)
+        for member in members:
+            member.component = component
+
+    def error(self, reason: str, frame: _Frame | None, at: int = 0) -> HashError:
+        """Return the error that names the way to child `at` of `frame`."""
+        steps: list[str] = []
+        while frame is not None:
+            node, parent = frame.node, frame.parent
+            if parent is not None and parent.node.sliced:
+                node, at, frame = parent.node, frame.at * SLICE + at, parent
+            steps.append(node.step(at) if node.step else f"[{at}]")
+            at, frame = frame.at, frame.parent
+        path = " -> ".join([self.where, *filter(None, reversed(steps))])
+        return HashError(f"{path}: {reason}. {_cures(self.where)}")
+
+
+def _token_of(frame: _Frame) -> bytes:
+    tokens = sorted(frame.tokens) if frame.node.unordered else frame.tokens  # type: ignore[type-var]
+    running = blake3(STRUCTURED + head(frame.node))
+    running.update(b"".join(tokens))  # type: ignore[arg-type]
+    return b"D" + running.digest()
+
+
+class _Component:
+    """Values that all reach each other: digested as one graph, each member as a place in it.
+
+    The graph is written from its *anchor*, the first member among those that differ from all others by their
+    own content. So wherever the walk came in, the digest is the same. Without an anchor (a ring of equal
+    values) it is written from the member that is asked for.
+    """
+
+    def __init__(self, members: list[_Frame], walk: _Walk) -> None:
+        self.colours = {member: _colour(member) for member in members}
+        for member in members:
+            if member.node.unordered:
+                self._sort(member, walk)
+        self.anchor = _first_unique(self.colours)
+        self.written = self._write(self.anchor) if self.anchor else None
+        self.tokens: dict[_Frame, bytes] = {}
+
+    def token(self, member: _Frame) -> bytes:
+        if member not in self.tokens:
+            digest, numbers = self.written or self._write(member)
+            self.tokens[member] = (
+                b"D" + blake3(CYCLE + b"member" + digest + _number(numbers[member])).digest()
+            )
+        return self.tokens[member]
+
+    def _write(self, start: _Frame) -> tuple[bytes, dict[_Frame, int]]:
+        numbers = {start: 0}
+        queue = [start]
+        running = blake3(CYCLE)
+        for member in queue:
+            running.update(head(member.node))
+            for token in member.tokens:
+                if isinstance(token, _Frame) and token not in numbers:
+                    numbers[token] = len(numbers)
+                    queue.append(token)
+                running.update(token if isinstance(token, bytes) else b"R" + _number(numbers[token]))
+        return running.digest(), numbers
+
+    def _sort(self, member: _Frame, walk: _Walk) -> None:
+        keys = [token if isinstance(token, bytes) else b"R" + self.colours[token] for token in member.tokens]
+        if len(set(keys)) < len(keys):
+            reason = "its elements lead back to it and look alike, so they have no stable order"
+            raise walk.error(reason, member.parent, member.at)
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        member.tokens = [member.tokens[i] for i in order]
+
+
+def _colour(frame: _Frame) -> bytes:
+    tokens = [token if isinstance(token, bytes) else b"R" for token in frame.tokens]
+    running = blake3(head(frame.node))
+    running.update(b"".join(sorted(tokens) if frame.node.unordered else tokens))
+    return running.digest()
+
+
+def _first_unique(colours: dict[_Frame, bytes]) -> _Frame | None:
+    owner: dict[bytes, _Frame | None] = {}
+    for member, colour in colours.items():
+        owner[colour] = None if colour in owner else member
+    unique = [(colour, member) for colour, member in owner.items() if member is not None]
+    return min(unique, key=lambda pair: pair[0])[1] if unique else None
+
+
+def _number(value: int) -> bytes:
+    return value.to_bytes(8, "big")
+
+
+def known_token(fingerprint: str) -> bytes:
+    """Return the token of a child whose fingerprint is known."""
+    kind, _, digest = fingerprint.partition(":")
+    return (b"D" if kind == "b3" else b"Q") + bytes.fromhex(digest)
+
+
+def _cures(where: str) -> str:
+    quoted = where.split("'")
+    cures = "urn caching off with cache_policy=NO_CACHE, compute the key yourself with cache_key_fn=..., "
+    cures += "or pass something that identifies it instead."
+    if where.startswith("argument '") and len(quoted) == 3:
+        return f"Leave it out with cache_policy=INPUTS - '{quoted[1]}', t{cures}"
+    return f"T{cures}"
+
+
+# --- the whole value -------------------------------------------------------------------------------
+
+
+def fingerprint_with(describe: Describe, value: object, where: str, known: Mapping[int, str] | None) -> str:
+    """Return the fingerprint of a value, whose structured parts `describe` describes."""
+    if known and id(value) in known:
+        return known[id(value)]
+    encoded = plain_bytes(value)
+    if encoded is not None:
+        return "b3p:" + str(blake3(PLAIN + encoded).hexdigest())
+    token = _Walk(describe, where, known or {}).token(value)
+    return "b3:" + token[1:].hex()

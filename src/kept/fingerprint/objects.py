@@ -1,0 +1,261 @@
+"""Rules for what users define: dataclasses, models, enums, plain objects, and what pickle knows of others.
+
+An object is its class, by name, and its state. The code of its class is no part of it: that is for the cache
+policies that look at code.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import dataclasses
+import enum
+import functools
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kept.fingerprint import functions
+from kept.fingerprint.canonical import NoContent, Node
+
+Rule = Callable[[Any], Node]
+
+# Derived from the object's other content, or about how it was made.
+_NOT_CONTENT = frozenset({"__dict__", "__weakref__", "__pydantic_fields_set__", "_attrs_cached_hash"})
+_GENERATED_GETSTATES = frozenset({"_dataclass_getstate", "slots_getstate"})
+
+
+class _Itself:
+    """Stands for the class of an object in its own description."""
+
+
+class _Content:
+    """What the rule of a base class says of an instance of a subclass."""
+
+    def __init__(self, rule: Rule, value: object) -> None:
+        self.rule = rule
+        self.value = value
+
+
+_ITSELF = _Itself()
+
+
+def class_name(kind: type) -> str:
+    """Return the name of a class as descriptions of its instances hold it."""
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+# --- choosing --------------------------------------------------------------------------------------
+
+
+def whole_rule_for(kind: type) -> Rule | None:
+    """Return the rule for a type that is described as a whole, whatever it inherits from."""
+    if kind is _Itself:
+        return lambda _: Node("itself")
+    if kind is _Content:
+        return lambda value: value.rule(value.value)
+    if issubclass(kind, enum.Flag):
+        return _flag
+    if issubclass(kind, enum.Enum):
+        return _enum_member
+    return functions.rule_for(kind)
+
+
+def rule_for(kind: type) -> Rule:
+    """Return the rule for a type that nothing else is known about."""
+    if issubclass(kind, io.IOBase) and not issubclass(kind, (io.BytesIO, io.StringIO)):
+        return _open_file
+    if hasattr(kind, "__next__") and not kind.__dictoffset__ and not _slots(kind):
+        return _iterator
+    return _reduced if _says_its_own_state(kind) else _ObjectRule(kind)
+
+
+def subclass_rule(kind: type, base_rule: Rule) -> Rule:
+    """Return the rule for a subclass of a type that has a rule: the base's content and its own state."""
+    state = _State(kind)
+    return lambda value: _subclass_node(value, _Content(base_rule, value), state)
+
+
+def builtin_subclass_rule(kind: type, content: Callable[[Any], object]) -> Rule:
+    """Return the rule for a subclass of a builtin."""
+    if _says_its_own_state(kind):
+        return _reduced
+    state = _State(kind)
+    return lambda value: _subclass_node(value, content(value), state)
+
+
+def stand_in(get: Callable[[Any], object], value: Any) -> Node:
+    """Describe a value as another that stands for it."""
+    try:
+        other = get(value)
+    except Exception as error:
+        raise NoContent(f"its stand-in could not be had: {_brief(error)}") from error
+    return Node("stand-in", class_name(type(value)), (other,), lambda _: "")
+
+
+# --- rules -----------------------------------------------------------------------------------------
+
+
+def _flag(value: Any) -> Node:
+    """Describe flags by their value: the names of combined ones differ between Python versions."""
+    return Node("flag", class_name(type(value)), (value._value_,), lambda _: ".value")
+
+
+def _enum_member(value: Any) -> Node:
+    return Node("enum", (class_name(type(value)), value._name_), (value._value_,), lambda _: ".value")
+
+
+def _subclass_node(value: Any, content: object, state: _State) -> Node:
+    names, values = state.of(value)
+    header = (class_name(type(value)), getattr(type(value), "_fields", None), names)
+    if not _is_plain_header(header):
+        header = (header[0], None, names)
+    return Node("subclass", header, (content, *values), lambda i: f".{names[i - 1]}" if i else "")
+
+
+def _is_plain_header(header: tuple[object, ...]) -> bool:
+    fields = header[1]
+    return fields is None or (type(fields) is tuple and all(type(field) is str for field in fields))
+
+
+class _State:
+    """Reads the attributes of instances of one class: `__dict__`, and slots through the whole MRO."""
+
+    def __init__(self, kind: type) -> None:
+        self.slots = _slots(kind)
+        self.derived = _NOT_CONTENT | _cached_properties(kind)
+        self.fields = tuple(field.name for field in dataclasses.fields(kind)) if _is_dataclass(kind) else ()
+
+    def of(self, value: Any) -> tuple[tuple[str, ...], list[object]]:
+        """Return the names and the values of the attributes, in the order of the names."""
+        state = dict(getattr(value, "__dict__", ()))
+        for slot in self.slots:
+            if hasattr(value, slot):
+                state[slot] = getattr(value, slot)
+        for field in self.fields:
+            if field not in state and hasattr(value, field):
+                state[field] = getattr(value, field)
+        names = sorted([name for name in state if name not in self.derived])
+        return tuple(map(str, names)), [state[name] for name in names]
+
+
+class _ObjectRule:
+    """Describes the instances of one class that leaves its state to Python."""
+
+    def __init__(self, kind: type) -> None:
+        self.name = class_name(kind)
+        self.state = _State(kind)
+        self.known_to_be_open = _is_dataclass(kind) or hasattr(kind, "__pydantic_fields__")
+
+    def __call__(self, value: Any) -> Node:
+        if not self.known_to_be_open:
+            self._refuse_hidden_state(value)
+        names, values = self.state.of(value)
+        return Node("object", (self.name, names), values, lambda i: f".{names[i]}")
+
+    def _refuse_hidden_state(self, value: Any) -> None:
+        """Refuse types with content in C that neither attributes nor pickle show."""
+        try:
+            object.__reduce_ex__(value, 2)
+        except Exception as error:
+            raise NoContent(_without_content(value)) from error
+        self.known_to_be_open = True
+
+
+def _reduced(value: Any) -> Node:
+    """Describe an object by what pickle would write of it."""
+    try:
+        reduced = _reduce(value)
+        parts = (reduced,) if isinstance(reduced, str) else tuple(reduced)
+    except Exception as error:
+        raise NoContent(f"{_without_content(value)} ({_brief(error)})") from error
+    name = class_name(type(value))
+    if isinstance(reduced, str):
+        return Node("global", (name, reduced))
+    made_by, args, state, items, pairs = (*parts, None, None, None)[:5]
+    children = (
+        _not_itself(made_by, value),
+        tuple(_not_itself(arg, value) for arg in args),
+        state,
+        None if items is None else list(items),
+        None if pairs is None else dict(pairs),
+    )
+    return Node("reduced", name, children, _REDUCED_STEPS.__getitem__)
+
+
+_REDUCED_STEPS = (".__reduce_ex__()[0]", ".__reduce_ex__()[1]", ".__getstate__()", "", "")
+
+
+def _reduce(value: Any) -> Any:
+    registered = copyreg.dispatch_table.get(type(value))
+    return registered(value) if registered else value.__reduce_ex__(4)
+
+
+def _not_itself(part: Any, value: Any) -> Any:
+    """Keep the class of an object out of its own content: there the class counts by name."""
+    return _ITSELF if part is type(value) else part
+
+
+def _open_file(value: Any) -> Node:
+    raise NoContent(f"{_typed('an open file', value)} has no stable content; pass its path")
+
+
+def _iterator(value: Any) -> Node:
+    raise NoContent(f"{_typed('an iterator', value)} gives its items only once; pass list(...) of it")
+
+
+# --- small questions -------------------------------------------------------------------------------
+
+
+def _says_its_own_state(kind: type) -> bool:
+    if kind in copyreg.dispatch_table:
+        return True
+    if hasattr(kind, "__pydantic_fields__") and hasattr(kind, "__pydantic_private__"):
+        return False
+    own = any(getattr(kind, name) is not getattr(object, name) for name in ("__reduce__", "__reduce_ex__"))
+    own = own or hasattr(kind, "__getnewargs__") or hasattr(kind, "__getnewargs_ex__")
+    getstate = getattr(kind, "__getstate__", None)
+    inherited = getstate is None or getstate is getattr(object, "__getstate__", None)
+    return own or not (inherited or getattr(getstate, "__name__", "") in _GENERATED_GETSTATES)
+
+
+def _is_dataclass(kind: type) -> bool:
+    return dataclasses.is_dataclass(kind)
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    return tuple(
+        _mangled(name, base)
+        for base in kind.__mro__
+        for name in _names(base.__dict__.get("__slots__", ()))
+        if name not in _NOT_CONTENT
+    )
+
+
+def _names(slots: str | Sequence[str]) -> tuple[str, ...]:
+    return (slots,) if isinstance(slots, str) else tuple(slots)
+
+
+def _mangled(name: str, owner: type) -> str:
+    private = name.startswith("__") and not name.endswith("__")
+    return f"_{owner.__name__.lstrip('_')}{name}" if private else name
+
+
+def _cached_properties(kind: type) -> set[str]:
+    return {
+        name
+        for base in kind.__mro__
+        for name, found in vars(base).items()
+        if type(found) is functools.cached_property
+    }
+
+
+def _typed(what: str, value: object) -> str:
+    return f"{what} ({type(value).__module__}.{type(value).__qualname__})"
+
+
+def _without_content(value: object) -> str:
+    return f"{_typed('an object', value)} has no stable content"
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,129 @@
+"""Which rule describes a value: by its exact type, then by the types that it inherits from.
+
+In this order: `__kept_fingerprint__`, registered types, builtins, standard library, libraries that are
+loaded, and what all objects have in common.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+from kept.fingerprint import builtins, objects, stdlib
+from kept.fingerprint.canonical import Node, buffer_digest, fingerprint_with, new_buffer_hash
+
+T = TypeVar("T")
+Rule = Callable[[Any], Node]
+
+# Top-level package of a type -> the module here that has rules for it. Such a module imports the library at
+# its top: a type of the library can't exist before the library is loaded.
+_ADAPTERS = {
+    "numpy": "kept.fingerprint.numpy",
+    "pandas": "kept.fingerprint.pandas",
+    "polars": "kept.fingerprint.polars",
+    "pyarrow": "kept.fingerprint.arrow",
+    "torch": "kept.fingerprint.torch",
+}
+_registered: dict[type, Callable[[Any], object]] = {}
+_found: dict[type, Rule] = {}
+_MOST_TYPES = 10_000
+
+
+def fingerprint(value: object, *, where: str = "value", known: Mapping[int, str] | None = None) -> str:
+    """Return the fingerprint of a value: a digest of its full content and types.
+
+    Args:
+        value: Anything with stable content.
+        where: How the path in an error begins, e.g. `"argument 'model'"`.
+        known: Fingerprints that are known already, by `id`. Looked up for `value` itself, and for each
+            value in it that is not plain.
+
+    Returns:
+        `"b3p:"` and 64 hex digits for a plain value (a tree of exact builtins), `"b3:"` and 64 for any other.
+
+    Raises:
+        HashError: Something in the value has no stable content. The message names the way to it.
+
+    Example:
+        >>> fingerprint({"a": 1, "b": [2.0]}) == fingerprint({"b": [2.0], "a": 1})
+        True
+    """
+    return fingerprint_with(describe, value, where, known)
+
+
+def register_fingerprint(kind: type[T], stand_in: Callable[[T], object]) -> None:
+    """Let a function say what identifies the values of a type and of its subclasses.
+
+    Args:
+        kind: The type.
+        stand_in: Gets a value, returns another that has all that tells it apart.
+
+    Example:
+        >>> class Model:
+        ...     def __init__(self, path):
+        ...         self.path, self.session = path, open(path)
+        >>> register_fingerprint(Model, lambda model: model.path)
+    """
+    _registered[kind] = stand_in
+    _found.clear()
+
+
+def digest(data: Any) -> str:
+    """Return `"b3:"` and the hex digest of raw bytes: one bytes-like object, or an iterable of them."""
+    try:
+        return "b3:" + buffer_digest(data).hex()
+    except TypeError:
+        running = new_buffer_hash()
+        for chunk in data:
+            running.update(chunk)
+        return "b3:" + running.hexdigest()
+
+
+def describe(value: Any) -> Node:
+    """Describe a structured value by the rule for its type."""
+    rule = _found.get(type(value))
+    if rule is None:
+        rule = _remember(type(value), rule_for(type(value)))
+    return rule(value)
+
+
+def _remember(kind: type, rule: Rule) -> Rule:
+    """Keep a rule for the next value of the type, within bounds: programs can make types without end."""
+    if len(_found) >= _MOST_TYPES:
+        _found.clear()
+    _found[kind] = rule
+    return rule
+
+
+def rule_for(kind: type) -> Rule:
+    """Return the rule for values of a type."""
+    if hasattr(kind, "__kept_fingerprint__"):
+        return partial(objects.stand_in, lambda value: value.__kept_fingerprint__())
+    for base in kind.__mro__:
+        if base in _registered:
+            return partial(objects.stand_in, _registered[base])
+    return _rule_by_inheritance(kind) or objects.rule_for(kind)
+
+
+def _rule_by_inheritance(kind: type) -> Rule | None:
+    whole = objects.whole_rule_for(kind)
+    if whole is not None:
+        return whole
+    for base in kind.__mro__[:-1]:
+        rule = _rule_of(base)
+        if rule is not None:
+            return rule if base is kind else objects.subclass_rule(kind, rule)
+        if base in builtins.CONTENT_OF:
+            return objects.builtin_subclass_rule(kind, builtins.CONTENT_OF[base])
+    return None
+
+
+def _rule_of(base: type) -> Rule | None:
+    """Return the rule that is written for this very type."""
+    rule = builtins.RULES.get(base) or stdlib.rule_for(base)
+    if rule is not None:
+        return rule
+    adapter = _ADAPTERS.get(base.__module__.partition(".")[0])
+    return importlib.import_module(adapter).rule_for(base) if adapter else None
