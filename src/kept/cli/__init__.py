@@ -1,7 +1,7 @@
 """The command line: `kept version`, `kept config ...`.
 
-A command asks the package and prints the answer; what it finds out belongs into the package. Typer and tomlkit
-are imported here and nowhere else, and nothing else imports this folder.
+A command asks the package and prints the answer; what it finds out belongs into the package. Typer and
+tomlkit are imported here and nowhere else, and nothing else imports this folder.
 """
 
 from __future__ import annotations

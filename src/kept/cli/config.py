@@ -47,8 +47,8 @@ def set_(
 ) -> None:
     """Write settings to the nearest kept.toml.
 
-    If pyproject.toml holds a table [tool.kept] instead, they are written there; if neither is found, kept.toml
-    is made in the current directory.
+    If pyproject.toml holds a table [tool.kept] instead, they are written there; if neither is found,
+    kept.toml is made in the current directory.
     """
     from kept.cli.edit import write  # noqa: PLC0415 - see `unset`
 

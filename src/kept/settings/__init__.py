@@ -1,12 +1,13 @@
 """What can be set from outside a program: in the environment, in a file, or for the time of a block.
 
-`model` declares every setting and knows its value, `kinds` reads values, `files` finds and reads the file.
-Settings are read from the layer of runs upwards; what lies below gets its options as arguments.
+`declarations` lists them all; `current` knows the value of each now. Settings are read from the layer of runs
+upwards: what lies below gets its options as arguments.
 """
 
 from __future__ import annotations
 
-from kept.settings.model import (
+from kept.settings.current import get_current_settings, problems, temporary_settings
+from kept.settings.declarations import (
     ALL_SETTINGS,
     KEPT_DEBUG_MODE,
     KEPT_DEFAULT_RESULT_STORAGE_BLOCK,
@@ -36,14 +37,10 @@ from kept.settings.model import (
     KEPT_TASKS_DISABLE_CACHING,
     KEPT_TASKS_REFRESH_CACHE,
     KEPT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS,
-    Setting,
     Settings,
-    find_setting,
-    get_current_settings,
-    problems,
-    settings_file,
-    temporary_settings,
 )
+from kept.settings.setting import Setting, find_setting
+from kept.settings.sources import settings_file
 
 __all__ = [
     "ALL_SETTINGS",

@@ -1,0 +1,194 @@
+"""Every setting of kept, declared once.
+
+A setting stands in the section that it belongs to, and its names follow from there: `refresh_cache` in the
+section `tasks` is KEPT_TASKS_REFRESH_CACHE, and `[tasks] refresh_cache = true` in kept.toml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kept.settings.kinds import (
+    BOOLEAN,
+    DELAYS,
+    NAMES,
+    PATH,
+    POSITIVE_NUMBER,
+    TEXT,
+    WHOLE_NUMBER,
+    one_of,
+    optional,
+)
+from kept.settings.setting import REGISTRY, Section, Setting, drop_declarations
+
+
+class Settings(Section):
+    """All settings as they were when it was taken: `settings.home`, `settings.tasks.refresh_cache`."""
+
+    home = Setting(PATH, "~/.kept", "The folder in which kept keeps everything that it keeps.")
+    debug_mode = Setting(BOOLEAN, False, "Log more: the level is DEBUG where it isn't set.")
+
+    results: ResultsSettings
+    tasks: TasksSettings
+    flows: FlowsSettings
+    logging: LoggingSettings
+    history: HistorySettings
+
+    sources: Mapping[Setting[Any], str]
+    """Where each value that isn't a default comes from, in words."""
+    values: Mapping[Setting[Any], Any]
+    """The value of each setting."""
+
+    def __init__(self, values: Mapping[Setting[Any], Any], sources: Mapping[Setting[Any], str]) -> None:
+        super().__init__(values)
+        self.__dict__.update(
+            results=ResultsSettings(values),
+            tasks=TasksSettings(values),
+            flows=FlowsSettings(values),
+            logging=LoggingSettings(values),
+            history=HistorySettings(values),
+            sources=sources,
+            values=values,
+        )
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{s.path}={self.values[s]!r}' for s in self.sources)})"
+
+
+class ResultsSettings(Section):
+    """Where and how results are kept."""
+
+    section = "results"
+    local_storage_path = Setting(
+        PATH, "${KEPT_HOME}/storage", "The folder of the embedded store.", alias="KEPT_LOCAL_STORAGE_PATH"
+    )
+    persist_by_default = Setting(
+        BOOLEAN, False, "Keep the results of all flows and tasks that don't say otherwise."
+    )
+    default_serializer = Setting(
+        TEXT, "pickle", "The serializer of results that name none: pickle, json, compressed/pickle, ..."
+    )
+    default_storage_block = Setting(
+        optional(TEXT),
+        None,
+        "The saved block, as type/name, that keeps results instead of the embedded store.",
+        alias="KEPT_DEFAULT_RESULT_STORAGE_BLOCK",
+    )
+    store_layout = Setting(
+        one_of("auto", "embedded", "directory"),
+        "auto",
+        "How the store lies on disk: embedded (SQLite), directory (for network disks), or what a test shows.",
+    )
+
+
+class TasksSettings(Section):
+    """How tasks run that don't say otherwise."""
+
+    section = "tasks"
+    refresh_cache = Setting(BOOLEAN, False, "Run every task again and overwrite what is kept.")
+    default_no_cache = Setting(BOOLEAN, False, "Use the policy NO_CACHE for tasks that name none.")
+    disable_caching = Setting(BOOLEAN, False, "Use no cache at all, whatever a task's policy is.")
+    default_persist_result = Setting(
+        optional(BOOLEAN),
+        None,
+        "Keep, or don't, the results of tasks that don't say; none leaves it to the flow.",
+    )
+    default_retries = Setting(
+        WHOLE_NUMBER, 0, "How often a failed task is tried again.", alias="KEPT_TASK_DEFAULT_RETRIES"
+    )
+    default_retry_delay_seconds = Setting(
+        DELAYS,
+        0,
+        "How long to wait before a task is tried again; a list gives each retry its own.",
+        alias="KEPT_TASK_DEFAULT_RETRY_DELAY_SECONDS",
+    )
+
+    runner: TasksRunnerSettings
+
+    def __init__(self, values: Mapping[Setting[Any], object]) -> None:
+        super().__init__(values)
+        self.__dict__["runner"] = TasksRunnerSettings(values)
+
+
+class TasksRunnerSettings(Section):
+    """How submitted tasks are spread over workers."""
+
+    section = "tasks.runner"
+    thread_pool_max_workers = Setting(
+        optional(POSITIVE_NUMBER),
+        None,
+        "How many threads a ThreadPoolTaskRunner starts at most; none leaves it to the runner.",
+        alias="KEPT_TASK_RUNNER_THREAD_POOL_MAX_WORKERS",
+    )
+
+
+class FlowsSettings(Section):
+    """How flows run that don't say otherwise."""
+
+    section = "flows"
+    default_retries = Setting(
+        WHOLE_NUMBER, 0, "How often a failed flow is tried again.", alias="KEPT_FLOW_DEFAULT_RETRIES"
+    )
+    default_retry_delay_seconds = Setting(
+        DELAYS,
+        0,
+        "How long to wait before a flow is tried again; a list gives each retry its own.",
+        alias="KEPT_FLOW_DEFAULT_RETRY_DELAY_SECONDS",
+    )
+
+
+class LoggingSettings(Section):
+    """What is logged, and how it looks."""
+
+    section = "logging"
+    level = Setting(
+        one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", fold=str.upper),
+        "INFO",
+        "The level of kept's loggers.",
+        in_debug_mode="DEBUG",
+    )
+    log_prints = Setting(BOOLEAN, False, "Log what flows and tasks print.")
+    colors = Setting(BOOLEAN, True, "Colour log lines on a terminal.")
+    extra_loggers: Setting[list[str]] = Setting(
+        NAMES, [], "Other loggers whose records runs log as their own."
+    )
+
+
+class HistorySettings(Section):
+    """What is remembered of runs."""
+
+    section = "history"
+    enabled = Setting(BOOLEAN, True, "Record each run in the history below KEPT_HOME.")
+
+
+KEPT_HOME = Settings.home
+KEPT_DEBUG_MODE = Settings.debug_mode
+KEPT_RESULTS_LOCAL_STORAGE_PATH = KEPT_LOCAL_STORAGE_PATH = ResultsSettings.local_storage_path
+KEPT_RESULTS_PERSIST_BY_DEFAULT = ResultsSettings.persist_by_default
+KEPT_RESULTS_DEFAULT_SERIALIZER = ResultsSettings.default_serializer
+KEPT_RESULTS_DEFAULT_STORAGE_BLOCK = KEPT_DEFAULT_RESULT_STORAGE_BLOCK = ResultsSettings.default_storage_block
+KEPT_RESULTS_STORE_LAYOUT = ResultsSettings.store_layout
+KEPT_TASKS_REFRESH_CACHE = TasksSettings.refresh_cache
+KEPT_TASKS_DEFAULT_NO_CACHE = TasksSettings.default_no_cache
+KEPT_TASKS_DISABLE_CACHING = TasksSettings.disable_caching
+KEPT_TASKS_DEFAULT_PERSIST_RESULT = TasksSettings.default_persist_result
+KEPT_TASKS_DEFAULT_RETRIES = KEPT_TASK_DEFAULT_RETRIES = TasksSettings.default_retries
+KEPT_TASKS_DEFAULT_RETRY_DELAY_SECONDS = TasksSettings.default_retry_delay_seconds
+KEPT_TASK_DEFAULT_RETRY_DELAY_SECONDS = TasksSettings.default_retry_delay_seconds
+KEPT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS = TasksRunnerSettings.thread_pool_max_workers
+KEPT_TASK_RUNNER_THREAD_POOL_MAX_WORKERS = TasksRunnerSettings.thread_pool_max_workers
+KEPT_FLOWS_DEFAULT_RETRIES = KEPT_FLOW_DEFAULT_RETRIES = FlowsSettings.default_retries
+KEPT_FLOWS_DEFAULT_RETRY_DELAY_SECONDS = FlowsSettings.default_retry_delay_seconds
+KEPT_FLOW_DEFAULT_RETRY_DELAY_SECONDS = FlowsSettings.default_retry_delay_seconds
+KEPT_LOGGING_LEVEL = LoggingSettings.level
+KEPT_LOGGING_LOG_PRINTS = LoggingSettings.log_prints
+KEPT_LOGGING_COLORS = LoggingSettings.colors
+KEPT_LOGGING_EXTRA_LOGGERS = LoggingSettings.extra_loggers
+KEPT_HISTORY_ENABLED = HistorySettings.enabled
+
+# In the order of declaration, which is the order of values in files and listings; `home` is the first.
+ALL_SETTINGS: tuple[Setting[Any], ...] = tuple(dict.fromkeys(REGISTRY.values()))
+
+
+drop_declarations()

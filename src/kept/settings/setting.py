@@ -1,0 +1,169 @@
+"""A setting: its names, what it may hold, how it is read; and the sections of a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NoReturn, TypeVar, overload
+
+from kept.exceptions import ConfigurationError
+from kept.settings.kinds import Kind
+
+T = TypeVar("T")
+
+PREFIX = "KEPT_"
+
+# By every name that a setting answers to: KEPT_..., aliases, dotted path. The sections below fill it.
+REGISTRY: dict[str, Setting[Any]] = {}
+
+
+class Setting(Generic[T]):
+    """One setting: what it is called, what it may hold, and what it holds now.
+
+    A key of `temporary_settings({...})`.
+
+    >>> from kept.settings import KEPT_TASKS_DEFAULT_RETRIES
+    >>> KEPT_TASKS_DEFAULT_RETRIES.path, KEPT_TASKS_DEFAULT_RETRIES.default
+    ('tasks.default_retries', 0)
+    """
+
+    values_now: ClassVar[Callable[[], Mapping[Setting[Any], Any]]]
+    """Gives the values of all settings now. `current` puts it here, as it stands above: it knows them all."""
+
+    def __init__(
+        self, kind: Kind[T], default: T | str, help: str, *, alias: str = "", in_debug_mode: T | None = None
+    ) -> None:
+        self.kind = kind
+        """What it may hold, and how its text is read."""
+        self.default = default
+        """Its value where nothing sets it; a path may still hold `~` and `${KEPT_HOME}`."""
+        self.help = help
+        """What it does, in one sentence."""
+        self.aliases: tuple[str, ...] = (alias,) if alias else ()
+        """The other names that Prefect's documentation gives it."""
+        self.in_debug_mode = in_debug_mode
+        """Its default when `debug_mode` is on, if that differs."""
+        self.name = ""
+        """Its name in the environment: KEPT_TASKS_REFRESH_CACHE."""
+        self.path = ""
+        """Its dotted path in files and snapshots: tasks.refresh_cache."""
+
+    def __set_name__(self, owner: type[Section], name: str) -> None:
+        self.path = f"{owner.section}.{name}" if owner.section else name
+        self.name = PREFIX + self.path.upper().replace(".", "_")
+        REGISTRY.update(dict.fromkeys((self.name, self.path, *self.aliases), self))
+
+    # For type checkers: a snapshot holds plain values, see `drop_declarations`.
+    @overload
+    def __get__(self, instance: None, owner: type) -> Setting[T]: ...
+    @overload
+    def __get__(self, instance: Section, owner: type) -> T: ...
+    def __get__(self, instance: Section | None, owner: type) -> Setting[T] | T:
+        if instance is None:
+            return self
+        raise AttributeError(self.path)
+
+    @property
+    def type(self) -> str:
+        """What it holds, in a word or two."""
+        return self.kind.name
+
+    def value(self) -> T:
+        """Its value now, here: in this thread, this task, this block of `temporary_settings`."""
+        value: T = Setting.values_now()[self]
+        return value
+
+    def read(self, value: object, source: str) -> T:
+        """The checked value that `value`, a text or a Python object, stands for.
+
+        Raises:
+            ConfigurationError: it is not allowed; `source` says in the message where it came from.
+        """
+        try:
+            return self.kind.read(value)
+        except (ValueError, OverflowError):
+            raise self.refusal(value, source) from None
+
+    def refusal(self, value: object, source: str) -> ConfigurationError:
+        """The error that says why `value`, from `source`, can't be."""
+        shown = str(value) if isinstance(value, Path) else value
+        return ConfigurationError(
+            f"{self.name} can't be {shown!r}, as {source} has it; allowed is {self.kind.allowed}."
+        )
+
+    def __repr__(self) -> str:
+        return f"<Setting {self.name}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return find_setting, (self.name,)
+
+
+class Section:
+    """A part of a snapshot: its settings are attributes, and can't be changed."""
+
+    section: ClassVar[str] = ""
+
+    def __init__(self, values: Mapping[Setting[Any], object]) -> None:
+        for setting, value in values.items():
+            table, _, key = setting.path.rpartition(".")
+            if table == self.section:
+                self.__dict__[key] = value
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(
+            f"Settings are a snapshot and can't be changed ({name}): use `with temporary_settings(...)`, "
+            "an environment variable, or kept.toml."
+        )
+
+    def __delattr__(self, name: str) -> NoReturn:
+        self.__setattr__(name, None)
+
+
+def drop_declarations() -> None:
+    """Take the declarations off their classes, so that a snapshot's attributes are nothing but attributes.
+
+    A descriptor on the class, even one that never applies, makes each read of the attribute three times as
+    slow (40 ns instead of 12), and every task call reads half a dozen of them.
+    """
+    for section in Section.__subclasses__():
+        for name in [name for name, value in vars(section).items() if isinstance(value, Setting)]:
+            delattr(section, name)
+
+
+def find_setting(name: str) -> Setting[Any]:
+    """The setting of that name, alias or dotted path.
+
+    Raises:
+        ConfigurationError: there is none; the message names the nearest.
+    """
+    try:
+        return REGISTRY[name]
+    except KeyError:
+        raise ConfigurationError(f"{name} is not a setting{did_you_mean(name)}") from None
+
+
+def did_you_mean(name: str) -> str:
+    """The end of a sentence that says that `name` is unknown, naming the nearest right one if one is near."""
+    nearest = nearest_name(name, cutoff=0.6)
+    return (
+        f"; did you mean {nearest}?"
+        if nearest
+        else "; `kept config view --show-defaults` lists all settings."
+    )
+
+
+def nearest_name(name: str, cutoff: float) -> str | None:
+    """The name that `name` is most like, where it is at least `cutoff` like it, of 1 for the same."""
+    # Imported here: only misspelt names need it, and it costs as much as this whole package.
+    from difflib import get_close_matches  # noqa: PLC0415
+
+    if name in REGISTRY:
+        return REGISTRY[name].path if name.startswith(PREFIX) else REGISTRY[name].name
+    in_environment = name.startswith(PREFIX)
+    # The prefix is left out: it would make any two names alike.
+    known = {
+        known.removeprefix(PREFIX): known for known in REGISTRY if known.startswith(PREFIX) == in_environment
+    }
+    return next(
+        (known[found] for found in get_close_matches(name.removeprefix(PREFIX), known, 1, cutoff)), None
+    )
