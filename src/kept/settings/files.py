@@ -92,7 +92,7 @@ def parse_toml(path: Path, content: bytes) -> dict[str, object]:
         document: dict[str, object] = tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"The settings file {path} is not valid TOML: {error}. Correct that line, or delete the file."
+            f"The settings file {path} is not valid TOML: {error}. Correct it there, or delete the file."
         ) from error
     return document
 
