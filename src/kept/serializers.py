@@ -383,7 +383,7 @@ class JSONSerializer(Serializer):
     object_encoder: str | None = "kept.serializers.kept_json_object_encoder"
     """The dotted name of a function that gives something JSON can hold for what it can't; None for none."""
     object_decoder: str | None = "kept.serializers.kept_json_object_decoder"
-    """The dotted name of a function that is given each decoded object and returns its replacement, or None."""
+    """The dotted name of a function that is given each decoded object and gives its replacement, or None."""
     dumps_kwargs: dict[str, Any] = {}
     """More arguments for the library's `dumps`."""
     loads_kwargs: dict[str, Any] = {}

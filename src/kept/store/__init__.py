@@ -1,1 +1,32 @@
-"""."""
+"""Key -> entry, digest -> blob: where kept results live. Knows nothing of tasks, keys or settings.
+
+entry.py       the record of one kept result, and its absence
+protocols.py   the two seams, Entries and Blobs, with their contract
+opening.py     which implementation serves a folder
+database.py    a SQLite file that outlives damage, forks and deletion;  sqlite.py  entries in it
+disk.py        blobs as files, loaded by memory map
+objects.py     both, over any file system or object store with `read_path` and `write_path`
+memory.py      both, in memory
+guard.py       one process at a time;  digests.py  BLAKE3, on as many threads as is safe
+"""
+
+from __future__ import annotations
+
+from kept.store.entry import Entry, Miss
+from kept.store.memory import MemoryBlobs, MemoryEntries
+from kept.store.objects import ObjectBlobs, ObjectEntries
+from kept.store.opening import Store, open_store
+from kept.store.protocols import Blobs, Entries
+
+__all__ = [
+    "Blobs",
+    "Entries",
+    "Entry",
+    "MemoryBlobs",
+    "MemoryEntries",
+    "Miss",
+    "ObjectBlobs",
+    "ObjectEntries",
+    "Store",
+    "open_store",
+]

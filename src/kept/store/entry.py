@@ -1,7 +1,7 @@
 """The record of one kept result, and its absence.
 
-Both are named tuples rather than frozen dataclasses: a hit builds one from a database row, and a tuple costs a
-fifth of what a frozen dataclass costs there.
+Both are named tuples rather than frozen dataclasses: a hit builds one from a database row, and a tuple costs
+a fifth of what a frozen dataclass costs there.
 """
 
 from __future__ import annotations

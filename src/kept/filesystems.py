@@ -1,0 +1,316 @@
+"""Where users keep files: anything with `read_path(path) -> bytes` and `write_path(path, content)`.
+
+A file system of the user's own subclasses `WritableFileSystem`, or just has these two methods, as plain
+functions or as coroutine functions. Two more verbs are used where they exist: `delete_path(path)` and
+`list_paths(prefix) -> paths`.
+"""
+
+# Paths are text here: making a Path of each costs more than what is done with it.
+# ruff: noqa: PTH103, PTH105, PTH108, PTH111, PTH118, PTH123
+
+from __future__ import annotations
+
+import os
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kept.exceptions import ConfigurationError
+from kept.utilities.fields import Fields
+
+T = TypeVar("T")
+
+
+class PathNotFoundError(FileNotFoundError, ValueError):
+    """There is no file at a path. (A ValueError too, because that is what Prefect's file systems raise.)"""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(2, "there is no file", path)
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.path,))
+
+
+class ReadableFileSystem(Fields, ABC):
+    """Files that can be read."""
+
+    @abstractmethod
+    def read_path(self, path: str) -> bytes:
+        """The content of the file at `path`; raises FileNotFoundError or ValueError when there is none."""
+
+    async def aread_path(self, path: str) -> bytes:
+        """`read_path`, to be awaited."""
+        return await _in_thread(self.read_path, path)
+
+
+class WritableFileSystem(ReadableFileSystem):
+    """Files that can be read and written."""
+
+    @abstractmethod
+    def write_path(self, path: str, content: bytes) -> Any:
+        """Make `content` the content of the file at `path`: readers see all of it, or what was there
+        before."""
+
+    async def awrite_path(self, path: str, content: bytes) -> Any:
+        """`write_path`, to be awaited."""
+        return await _in_thread(self.write_path, path, content)
+
+
+class LocalFileSystem(WritableFileSystem):
+    """Files on this machine, under one folder.
+
+    >>> import tempfile
+    >>> files = LocalFileSystem(basepath=tempfile.mkdtemp())
+    >>> _ = files.write_path("a/hello.txt", b"hello")
+    >>> files.read_path("a/hello.txt"), list(files.list_paths("a"))
+    (b'hello', ['a/hello.txt'])
+    """
+
+    basepath: str | None = None
+    """The folder, `~` allowed; None for the current one."""
+
+    def __init__(self, basepath: str | os.PathLike[str] | None = None) -> None:
+        super().__init__(basepath=None if basepath is None else os.fspath(basepath))
+
+    def read_path(self, path: str) -> bytes:
+        try:
+            with open(self._resolve(path), "rb") as file:
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise PathNotFoundError(path) from None
+
+    def write_path(self, path: str, content: bytes) -> str:
+        """Write the file at once: a reader, or a crash of the machine, sees all of it or what was there
+        before.
+
+        Returns the whole path. Raises OSError, and ConfigurationError for a path that leaves the folder.
+        """
+        target = self._resolve(path)
+        parent, name = os.path.split(target)
+        temporary = os.path.join(parent, f".{name[:40]}.{os.urandom(6).hex()}.tmp")
+        os.makedirs(parent, exist_ok=True, mode=0o700)
+        try:
+            with open(temporary, "xb", opener=_private) as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            _unlink(temporary)
+            raise
+        return target
+
+    def delete_path(self, path: str) -> None:
+        """Remove the file at `path`, if there is one."""
+        try:
+            os.unlink(self._resolve(path))
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            pass
+
+    def list_paths(self, prefix: str = "") -> Iterator[str]:
+        """The paths of all files in the folder `prefix` and its folders, relative to the base path."""
+        base = self._base()
+        for folder, _, names in os.walk(self._resolve(prefix)):
+            for name in names:
+                if not (name.startswith(".") and name.endswith(".tmp")):
+                    yield os.path.relpath(os.path.join(folder, name), base).replace(os.sep, "/")
+
+    def get_directory(self, from_path: str | None = None, local_path: str | None = None) -> None:
+        """Copy a folder from here to a local one.
+
+        Arguments:
+            from_path: the folder here; None for all.
+            local_path: where to; None for the current folder.
+        """
+        shutil.copytree(self._resolve(from_path or ""), Path(local_path or "."), dirs_exist_ok=True)
+
+    def put_directory(
+        self, local_path: str | None = None, to_path: str | None = None, ignore_file: str | None = None
+    ) -> None:
+        """Copy a local folder to here.
+
+        Arguments:
+            local_path: the local folder; None for the current one.
+            to_path: where to; None for the base path.
+            ignore_file: a file with a pattern a line, as in `.gitignore` (no `!`), of what is left out.
+        """
+        target = self._resolve(to_path or "")
+        source = Path(local_path or ".").resolve()
+        ignored = _ignored(source, ignore_file)
+        shutil.copytree(source, target, dirs_exist_ok=True, ignore=ignored)
+
+    async def aget_directory(self, from_path: str | None = None, local_path: str | None = None) -> None:
+        """`get_directory`, to be awaited."""
+        await _in_thread(self.get_directory, from_path, local_path)
+
+    async def aput_directory(
+        self, local_path: str | None = None, to_path: str | None = None, ignore_file: str | None = None
+    ) -> None:
+        """`put_directory`, to be awaited."""
+        await _in_thread(self.put_directory, local_path, to_path, ignore_file)
+
+    def _base(self) -> str:
+        return os.path.realpath(os.path.expanduser(self.basepath or "."))
+
+    def _resolve(self, path: str) -> str:
+        base = self._base()
+        if "\0" in path:
+            raise ConfigurationError(f"{path!r} can't be a path: it has a NUL character")
+        target = os.path.realpath(os.path.join(base, os.path.expanduser(path)))
+        if target != base and not target.startswith(base.rstrip(os.sep) + os.sep):
+            raise ConfigurationError(f"the path {path!r} leaves the folder {base} of this file system")
+        return target
+
+
+class RemoteFileSystem(WritableFileSystem):
+    """Files on any file system that fsspec knows, at a URL such as "s3://bucket/folder".
+
+    Needs `pip install fsspec` and the package for the URL's scheme.
+    """
+
+    basepath: str
+    """The URL under which all paths are."""
+    settings: dict[str, Any] = {}
+    """Options for the fsspec file system."""
+
+    def __init__(self, basepath: str, settings: dict[str, Any] | None = None) -> None:
+        scheme, separator, rest = basepath.partition("://")
+        if not separator or not scheme:
+            raise ConfigurationError(
+                f"the base path {basepath!r} needs a scheme, as in 's3://bucket/folder'; for files on this "
+                "machine use LocalFileSystem"
+            )
+        if scheme in ("file", "local"):
+            raise ConfigurationError("for files on this machine use LocalFileSystem")
+        if not rest.strip("/"):
+            raise ConfigurationError(f"the base path {basepath!r} needs a place after its scheme")
+        super().__init__(basepath=basepath, settings=dict(settings or {}))
+
+    def read_path(self, path: str) -> bytes:
+        try:
+            with self._fsspec().open(self._resolve(path), "rb") as file:
+                content: bytes = file.read()
+        except FileNotFoundError:
+            raise PathNotFoundError(path) from None
+        return content
+
+    def write_path(self, path: str, content: bytes) -> str:
+        files, target = self._fsspec(), self._resolve(path)
+        files.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+        with files.open(target, "wb") as file:
+            file.write(content)
+        return target
+
+    def delete_path(self, path: str) -> None:
+        """Remove the file at `path`, if there is one."""
+        try:
+            self._fsspec().rm_file(self._resolve(path))
+        except FileNotFoundError:
+            pass
+
+    def list_paths(self, prefix: str = "") -> Iterator[str]:
+        """The paths of all files under the folder `prefix`, relative to the base path."""
+        files = self._fsspec()
+        base = files._strip_protocol(self.basepath).rstrip("/") + "/"
+        for found in files.find(self._resolve(prefix)):
+            yield str(found).removeprefix(base)
+
+    def get_directory(self, from_path: str | None = None, local_path: str | None = None) -> None:
+        """Copy a folder from here to a local one."""
+        self._fsspec().get(self._resolve(from_path or ""), local_path or ".", recursive=True)
+
+    def put_directory(
+        self, local_path: str | None = None, to_path: str | None = None, ignore_file: str | None = None
+    ) -> int:
+        """Copy a local folder to here; returns the number of files."""
+        source = Path(local_path or ".").resolve()
+        ignored = _ignored(source, ignore_file)
+        count = 0
+        for folder, folders, names in os.walk(source):
+            dropped = ignored(folder, [*folders, *names])
+            folders[:] = [name for name in folders if name not in dropped]
+            for name in sorted(set(names) - dropped):
+                file = Path(folder, name)
+                relative = file.relative_to(source).as_posix()
+                self.write_path(f"{to_path}/{relative}" if to_path else relative, file.read_bytes())
+                count += 1
+        return count
+
+    def _resolve(self, path: str) -> str:
+        base = self.basepath.rstrip("/")
+        if path.startswith(base):
+            path = path[len(base) :]
+        parts = [part for part in path.split("/") if part not in ("", ".")]
+        if ".." in parts:
+            raise ConfigurationError(f"the path {path!r} leaves {base}")
+        return "/".join([base, *parts])
+
+    def _fsspec(self) -> Any:
+        try:
+            # Optional, so imported when used.
+            import fsspec  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: PLC0415
+        except ImportError as error:
+            raise ConfigurationError("RemoteFileSystem needs fsspec: pip install fsspec") from error
+        try:
+            return fsspec.filesystem(self.basepath.partition("://")[0], **self.settings)
+        except (ImportError, ValueError) as error:
+            raise ConfigurationError(f"fsspec can't open {self.basepath!r}: {error}") from error
+
+
+class NullFileSystem(WritableFileSystem):
+    """Keeps nothing: writing does nothing, reading gives None."""
+
+    def read_path(self, path: str) -> bytes:
+        return None  # type: ignore[return-value]  # as in Prefect
+
+    def write_path(self, path: str, content: bytes) -> None:
+        """Do nothing."""
+
+    def get_directory(self, from_path: str | None = None, local_path: str | None = None) -> None:
+        """Do nothing."""
+
+    def put_directory(
+        self, local_path: str | None = None, to_path: str | None = None, ignore_file: str | None = None
+    ) -> None:
+        """Do nothing."""
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
+
+
+def _ignored(root: Path, ignore_file: str | None) -> Callable[[Any, list[str]], set[str]]:
+    """A function for `shutil.copytree` that names what the patterns of the ignore file leave out."""
+    lines = Path(ignore_file).read_text(encoding="utf-8").splitlines() if ignore_file else []
+    patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+    def choose(folder: Any, names: list[str]) -> set[str]:
+        inside = Path(folder).relative_to(root).as_posix()
+        prefix = "" if inside == "." else inside + "/"
+        return {name for name in names if any(_matches(prefix + name, name, each) for each in patterns)}
+
+    return choose
+
+
+def _matches(path: str, name: str, pattern: str) -> bool:
+    pattern = pattern.rstrip("/")
+    if "/" in pattern:
+        return fnmatch(path, pattern.lstrip("/"))
+    return fnmatch(name, pattern)
+
+
+async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    import asyncio  # noqa: PLC0415  # 20 ms that programs without a loop never need
+
+    return await asyncio.to_thread(function, *arguments)

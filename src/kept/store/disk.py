@@ -1,0 +1,322 @@
+"""Blobs as files: content-addressed, written once, loaded by private memory map.
+
+    <root>/5f/b3-5fc1...    a blob, mode 0400
+    <root>/tmp/...          a blob being written; renamed when whole
+
+**How a blob is verified without reading it.** When a blob has been written and hashed its file is *sealed*:
+the modification time is set to a second between 1973 and 1998 that is derived from the digest, the size and
+the machine's boot id. Whatever writes to the file later, through any path, makes the kernel set the time to
+now. So a file with the right size and the right time holds what was hashed, and is mapped at once. Any other
+file is hashed in full: right, it is sealed again; wrong, it is thrown away and `open` says "damaged".
+
+**Why nothing is fsynced.** Within one boot, what the page cache holds is what was written. After a crash of
+the machine a file may have any length and hold zeros, and its time may well be the sealed one: but the boot
+id is another, so no seal of an earlier boot is believed, and the first load after a boot hashes in full. (It
+reads from the disk anyway, which takes longer than hashing.) A power cut may lose a result, and never gives a
+wrong one. A cache that was copied from elsewhere, with times or without, is verified in the same way. Where
+there is no boot id the seal holds for ever, and so blobs are fsynced there.
+
+What the seal does not see: a program that changes a file and then sets its time back, and a medium that
+silently returns other bytes than it was given within one boot.
+"""
+
+# Paths are text here: making a Path of each costs more than what is done with it.
+# ruff: noqa: PTH104, PTH108, PTH112, PTH116, PTH118
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from blake3 import blake3
+
+from kept.exceptions import StoreError
+from kept.store.digests import PREFIX, digest_of, is_digest
+from kept.store.entry import Miss
+from kept.store.mapping import map_private
+
+logger = logging.getLogger("kept.store")
+
+_FILE_PREFIX = "b3-"
+_MAP_FROM = 256 * 1024
+"""Smaller blobs are read: mapping, and the page faults that follow, cost more than the copy."""
+_WINDOW = 64 << 20
+_IOV_MAX = 1000
+_TEMPORARY_SECONDS = 3600.0
+"""A file in tmp/ that nobody has touched for so long belonged to a writer that was killed."""
+
+
+def _boot_id() -> bytes:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
+    except OSError:
+        return b""
+
+
+_BOOT = _boot_id()
+
+
+class DiskBlobs:
+    """Blobs as files under `root`, which is made when the first blob is put."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._root = os.fspath(root)
+        self._lock = threading.Lock()
+        self._swept: float | None = None
+        self._verified: dict[str, tuple[int, ...]] = {}
+
+    # --- the protocol
+
+    def put(self, chunks: Sequence[bytes | memoryview]) -> str:
+        pieces = [memoryview(chunk).cast("B") for chunk in chunks if len(chunk)]
+        size = sum(len(piece) for piece in pieces)
+        digest = digest_of(pieces, size)
+        try:
+            if not self._refreshed(digest):
+                self._write(digest, pieces, size)
+            self._sweep()
+        except OSError as error:
+            raise StoreError(self._sentence(error)) from error
+        return digest
+
+    def open(self, digest: str) -> memoryview | Miss:
+        try:
+            descriptor = os.open(self._path(digest), os.O_RDONLY | _CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return Miss(f"missing: there is no blob {digest}")
+        except OSError as error:
+            raise StoreError(self._sentence(error)) from error
+        try:
+            status = os.fstat(descriptor)
+            if not _is_sealed(status, digest) and not self._verify(digest, descriptor, status):
+                return Miss(f"damaged: the blob {digest} does not hold what was kept")
+            return _load(descriptor, status.st_size)
+        except OSError as error:
+            raise StoreError(self._sentence(error)) from error
+        finally:
+            os.close(descriptor)
+
+    def delete(self, digests: Iterable[str]) -> None:
+        for digest in digests:
+            try:
+                os.unlink(self._path(digest))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise StoreError(self._sentence(error)) from error
+
+    def scan(self) -> Iterator[tuple[str, int]]:
+        for folder in _listing(self._root):
+            if len(folder.name) == 2:
+                for file in _listing(folder.path):
+                    digest = PREFIX + file.name.removeprefix(_FILE_PREFIX)
+                    if is_digest(digest):
+                        yield from _sized(digest, file)
+
+    # --- writing
+
+    def _write(self, digest: str, pieces: list[memoryview], size: int) -> None:
+        target = self._path(digest)
+        temporary = self._temporary()
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o600)
+        try:
+            try:
+                _write_all(descriptor, pieces)
+                if _hash_file(descriptor, size) != digest:
+                    raise StoreError(
+                        "the value changed while it was being kept: don't let other threads change what a "
+                        "task returns"
+                    )
+                os.fchmod(descriptor, 0o400)
+                if not _BOOT:
+                    os.fsync(descriptor)
+                _seal(descriptor, digest, size)
+            finally:
+                os.close(descriptor)
+            _rename(temporary, target)
+        except BaseException:
+            _unlink(temporary)
+            raise
+
+    def _refreshed(self, digest: str) -> bool:
+        """Whether the blob is already here and intact; its change time, by which upkeep tells its age, is
+        renewed."""
+        try:
+            descriptor = os.open(self._path(digest), os.O_RDONLY | _CLOEXEC)
+        except OSError:
+            return False
+        try:
+            status = os.fstat(descriptor)
+            if not _is_sealed(status, digest):
+                return self._verify(digest, descriptor, status)
+            _seal_if_allowed(descriptor, digest, status.st_size)
+            return True
+        finally:
+            os.close(descriptor)
+
+    def _temporary(self) -> str:
+        folder = os.path.join(self._root, "tmp")
+        name = f"{os.getpid()}-{os.urandom(8).hex()}"
+        if not os.path.isdir(folder):
+            Path(folder).parent.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            Path(folder).parent.mkdir(exist_ok=True, mode=0o700)
+            Path(folder).mkdir(exist_ok=True, mode=0o700)
+        return os.path.join(folder, name)
+
+    def _sweep(self) -> None:
+        """Remove what killed writers left, at most once an hour."""
+        now = time.time()
+        with self._lock:
+            if self._swept is not None and now - self._swept < _TEMPORARY_SECONDS:
+                return
+            self._swept = now
+        for file in _listing(os.path.join(self._root, "tmp")):
+            try:
+                # The change time: the modification time of a file that has just been sealed is long ago.
+                if now - file.stat().st_ctime > _TEMPORARY_SECONDS:
+                    os.unlink(file.path)
+            except OSError:
+                continue  # someone else swept it
+
+    # --- verifying
+
+    def _verify(self, digest: str, descriptor: int, status: os.stat_result) -> bool:
+        """Hash a file whose seal is not right: seal it again when it is intact, else remove it."""
+        seen = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if self._verified.get(digest) == seen:
+            return True
+        if _hash_file(descriptor, status.st_size) == digest:
+            if not _seal_if_allowed(descriptor, digest, status.st_size):
+                self._verified[digest] = seen  # another user's file: remembered while this process lives
+            return True
+        logger.warning("the blob %s does not hold what was kept: it is removed", self._path(digest))
+        self._remove_damaged(digest, status.st_ino)
+        return False
+
+    def _remove_damaged(self, digest: str, inode: int) -> None:
+        path, aside = self._path(digest), self._temporary()
+        try:
+            # Moved away and looked at again, because another process may have put a good one here meanwhile.
+            os.rename(path, aside)
+            if os.stat(aside).st_ino != inode:
+                os.link(aside, path)
+        except OSError:
+            pass  # removed by another process, or on a read-only medium
+        _unlink(aside)
+
+    # --- paths and sentences
+
+    def _path(self, digest: str) -> str:
+        if not is_digest(digest):
+            raise StoreError(f"{digest!r} is not the digest of a blob")
+        name = digest[len(PREFIX) :]
+        return f"{self._root}/{name[:2]}/{_FILE_PREFIX}{name}"
+
+    def _sentence(self, error: OSError) -> str:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"the disk that holds {self._root} is full: free some space, or move the store"
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            return f"{self._root} is not writable: nothing new can be kept there ({error.strerror})"
+        return f"the blobs in {self._root} can't be used: {error.strerror}"
+
+
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+
+
+def _sealed_second(digest: str, size: int) -> int:
+    tag = blake3(f"{digest} {size} ".encode() + _BOOT).digest()
+    return 100_000_000 + int.from_bytes(tag[:8], "little") % 800_000_000
+
+
+def _is_sealed(status: os.stat_result, digest: str) -> bool:
+    # Whole seconds: some file systems, archives and copying tools keep no more of a time.
+    return status.st_mtime_ns == _sealed_second(digest, status.st_size) * 1_000_000_000
+
+
+def _seal(descriptor: int, digest: str, size: int) -> None:
+    os.utime(descriptor, ns=(time.time_ns(), _sealed_second(digest, size) * 1_000_000_000))
+
+
+def _seal_if_allowed(descriptor: int, digest: str, size: int) -> bool:
+    try:
+        _seal(descriptor, digest, size)
+    except OSError:
+        return False
+    return True
+
+
+def _load(descriptor: int, size: int) -> memoryview:
+    if size >= _MAP_FROM:
+        return map_private(descriptor, size)
+    content = bytearray(size)
+    if size and os.readv(descriptor, [content]) != size:
+        raise OSError(errno.EIO, "the file became shorter while it was read")
+    return memoryview(content)
+
+
+def _hash_file(descriptor: int, size: int) -> str:
+    """The digest of the file's content; empty when its size is another."""
+    if os.fstat(descriptor).st_size != size:
+        return ""
+    return digest_of(_windows(descriptor, size), size)
+
+
+def _windows(descriptor: int, size: int) -> Iterator[bytes | memoryview]:
+    """The file's content in pieces, so that at most one of them is in memory."""
+    if size < _MAP_FROM:
+        yield os.pread(descriptor, size, 0)
+        return
+    for start in range(0, size, _WINDOW):
+        yield map_private(descriptor, min(_WINDOW, size - start), start)
+
+
+def _write_all(descriptor: int, pieces: list[memoryview]) -> None:
+    """Write the pieces one after another, without joining them first."""
+    waiting = list(reversed(pieces))
+    while waiting:
+        group = waiting[-_IOV_MAX:][::-1]
+        written = os.writev(descriptor, group)
+        if not written:
+            raise OSError(errno.ENOSPC, "nothing more could be written")
+        while waiting and written >= len(waiting[-1]):
+            written -= len(waiting.pop())
+        if written:
+            waiting[-1] = waiting[-1][written:]
+
+
+def _rename(source: str, target: str) -> None:
+    try:
+        os.rename(source, target)
+    except FileNotFoundError:
+        Path(target).parent.mkdir(exist_ok=True, mode=0o700)
+        os.rename(source, target)
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
+
+
+def _listing(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as files:
+            return list(files)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise StoreError(f"{folder} can't be listed: {error.strerror}") from error
+
+
+def _sized(digest: str, file: os.DirEntry[str]) -> Iterator[tuple[str, int]]:
+    try:
+        yield digest, file.stat().st_size
+    except OSError:
+        return

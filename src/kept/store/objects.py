@@ -1,0 +1,233 @@
+"""Entries and blobs on anything that has `read_path` and `write_path`.
+
+An entry is one object: a line of JSON, then the payload. The line, version 1, in UTF-8 with sorted keys:
+
+    {"digest": "b3:...", "entry": {"created": ..., "key": ..., ...}, "kept": 1}
+
+"entry" holds the fields of `Entry` but the payload, and "inline" says whether the payload follows; "digest"
+is the BLAKE3 digest of "entry" (as JSON without spaces, sorted keys) and the payload. A blob is one object:
+its bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from kept.exceptions import ConfigurationError, StoreError
+from kept.store.completing import completed
+from kept.store.digests import PREFIX, digest_of, is_digest
+from kept.store.entry import Entry, Miss
+
+logger = logging.getLogger("kept.store")
+
+_VERSION = 1
+_LONGEST_NAME = 180
+_NOT_KEPT = Miss("not kept yet")
+_DELETED = Miss("deleted")
+
+
+class ObjectEntries:
+    """Entries as objects of a file system, each at `prefix` and its key.
+
+    Arguments:
+        filesystem: has `read_path(path) -> bytes` and `write_path(path, content)`, plain or coroutine
+        functions.
+            `delete_path(path)` is used where there is one; without it a deleted entry leaves an empty object.
+            `list_paths(prefix)` likewise; without it `scan` raises StoreError.
+        prefix: what all paths begin with, such as "entries/". verbatim: whether a key is used as a path as it
+        stands ("a/hello.json"). Otherwise it is quoted, and sorted
+            into 256 folders, so that any text can be a key.
+    """
+
+    def __init__(self, filesystem: Any, prefix: str = "", *, verbatim: bool = True) -> None:
+        self.filesystem = filesystem
+        self.prefix = prefix
+        self.verbatim = verbatim
+
+    def get(self, key: str) -> Entry | Miss:
+        content = _read(self.filesystem, self._path(key))
+        if isinstance(content, Miss):
+            return content
+        entry = _parsed(content)
+        if isinstance(entry, Entry) and entry.key != key:
+            return Miss(f"damaged: the entry at this path is of another key, {entry.key!r}")
+        return entry
+
+    def put(self, entries: Sequence[Entry]) -> None:
+        """Keep the entries. A file system has no transactions: readers see them one by one, in the given
+        order."""
+        for entry in entries:
+            _write(self.filesystem, self._path(entry.key), _written(entry))
+
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            _delete(self.filesystem, self._path(key))
+
+    def scan(self) -> Iterator[Entry]:
+        for path in _list(self.filesystem, self.prefix):
+            content = _read(self.filesystem, path)
+            entry = content if isinstance(content, Miss) else _parsed(content)
+            if isinstance(entry, Entry):
+                yield entry
+
+    def close(self) -> None:
+        """Nothing to give back: the file system is the caller's."""
+
+    def _path(self, key: str) -> str:
+        if self.verbatim:
+            return self.prefix + key
+        name = quote(key, safe="", errors="surrogatepass")
+        digest = digest_of([key.encode("utf-8", "surrogatepass")], 0)[len(PREFIX) :]
+        if len(name) > _LONGEST_NAME or not name.strip("."):
+            name = "b3-" + digest
+        return f"{self.prefix}{digest[:2]}/{name}"
+
+
+class ObjectBlobs:
+    """Blobs as objects of a file system, each at `prefix` and its digest; see `ObjectEntries`."""
+
+    def __init__(self, filesystem: Any, prefix: str = "blobs/") -> None:
+        self.filesystem = filesystem
+        self.prefix = prefix
+
+    def put(self, chunks: Sequence[bytes | memoryview]) -> str:
+        content = b"".join(chunks)
+        digest = digest_of([content], len(content))
+        _write(self.filesystem, self._path(digest), content)
+        return digest
+
+    def open(self, digest: str) -> memoryview | Miss:
+        content = _read(self.filesystem, self._path(digest))
+        if isinstance(content, Miss):
+            return content if content is not _NOT_KEPT else Miss(f"missing: there is no blob {digest}")
+        if digest_of([content], len(content)) != digest:
+            if not content:
+                return _DELETED
+            return Miss(f"damaged: the blob {digest} does not hold what was kept")
+        return memoryview(bytearray(content))
+
+    def delete(self, digests: Iterable[str]) -> None:
+        for digest in digests:
+            _delete(self.filesystem, self._path(digest))
+
+    def scan(self) -> Iterator[tuple[str, int]]:
+        for path in _list(self.filesystem, self.prefix):
+            digest = PREFIX + path.rsplit("/", 1)[-1].removeprefix("b3-")
+            if is_digest(digest):
+                content = _read(self.filesystem, path)
+                if not isinstance(content, Miss) and (content or digest_of([], 0) == digest):
+                    yield digest, len(content)
+
+    def _path(self, digest: str) -> str:
+        if not is_digest(digest):
+            raise StoreError(f"{digest!r} is not the digest of a blob")
+        name = digest[len(PREFIX) :]
+        return f"{self.prefix}{name[:2]}/b3-{name}"
+
+
+# --- the format
+
+
+def _written(entry: Entry) -> bytes:
+    fields = {name: value for name, value in entry._asdict().items() if name != "payload"}
+    fields["inline"] = entry.payload is not None
+    payload = entry.payload or b""
+    try:
+        header = {"kept": _VERSION, "digest": _digest(fields, payload), "entry": fields}
+        return _json(header) + b"\n" + payload
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"the entry {entry.key!r} can't be written: {error}") from error
+
+
+def _parsed(content: bytes) -> Entry | Miss:
+    if not content:
+        return _DELETED
+    line, _, payload = content.partition(b"\n")
+    try:
+        header = json.loads(line)
+        version, fields = header["kept"], header["entry"]
+        if version > _VERSION:
+            return Miss(f"written by a newer version of kept (format {version})")
+        if header["digest"] != _digest(fields, payload):
+            return Miss("damaged: the entry does not hold what was kept")
+        inline = fields.pop("inline")
+        return Entry(payload=payload if inline else None, **fields)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return Miss("damaged: this is not an entry of kept")
+
+
+def _digest(fields: dict[str, Any], payload: bytes) -> str:
+    return digest_of([_json(fields), payload], len(payload))
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+# --- the file system
+
+
+def _read(filesystem: Any, path: str) -> bytes | Miss:
+    try:
+        content = completed(filesystem.read_path(path))
+    except ConfigurationError as error:
+        raise StoreError(f"{path!r} can't be read: {error}") from error
+    except (FileNotFoundError, ValueError, KeyError):
+        return _NOT_KEPT
+    except Exception as error:
+        if _says_not_found(error):
+            return _NOT_KEPT
+        raise StoreError(f"{path!r} can't be read from {filesystem!r}: {_reason(error)}") from error
+    if content is None:
+        return _NOT_KEPT
+    return content if isinstance(content, bytes) else bytes(content)
+
+
+def _write(filesystem: Any, path: str, content: bytes) -> None:
+    _attempt(f"{path!r} can't be written to {filesystem!r}", lambda: filesystem.write_path(path, content))
+
+
+def _delete(filesystem: Any, path: str) -> None:
+    if delete := getattr(filesystem, "delete_path", None):
+        try:
+            _attempt(f"{path!r} can't be deleted from {filesystem!r}", lambda: delete(path))
+        except StoreError as error:
+            if not isinstance(error.__cause__, (FileNotFoundError, KeyError)):
+                raise
+    elif not isinstance(_read(filesystem, path), Miss):
+        _write(filesystem, path, b"")
+
+
+def _list(filesystem: Any, prefix: str) -> list[str]:
+    verb = getattr(filesystem, "list_paths", None)
+    if verb is None:
+        raise StoreError(
+            f"{filesystem!r} can't be listed: give it a method `list_paths(prefix)` that returns all paths "
+            "which begin with the prefix"
+        )
+    paths = _attempt(f"{filesystem!r} can't be listed", lambda: verb(prefix))
+    return [os.fspath(path) for path in paths]
+
+
+def _attempt(what: str, action: Callable[[], Any]) -> Any:
+    try:
+        return completed(action())
+    except Exception as error:
+        raise StoreError(f"{what}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
+def _says_not_found(error: Exception) -> bool:
+    """Whether an exception of a library that kept does not know means that there is no such object."""
+    code = ""
+    if isinstance(response := getattr(error, "response", None), dict):  # boto3's ClientError
+        code = str(response.get("Error", {}).get("Code", ""))
+    return {code, type(error).__name__} & {"NoSuchKey", "404", "NotFound", "NotFoundError"} != set()

@@ -1,0 +1,173 @@
+"""Which implementation serves a folder, decided by what is in it and by what its file system can do."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+from kept.exceptions import ConfigurationError
+from kept.filesystems import LocalFileSystem
+from kept.store.disk import DiskBlobs
+from kept.store.guard import exclusive
+from kept.store.objects import ObjectBlobs, ObjectEntries
+from kept.store.protocols import Blobs, Entries
+from kept.store.sqlite import SqliteEntries
+
+logger = logging.getLogger("kept.store")
+
+LAYOUTS = ("auto", "embedded", "directory")
+
+# fmt: off
+_NETWORK = frozenset((
+    "nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "9p", "afs",
+    "glusterfs", "orangefs", "pvfs2", "panfs", "ocfs2", "gfs2", "davfs", "acfs", "wekafs",
+))
+_LOCAL = frozenset((
+    "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "tmpfs", "ramfs", "overlay", "f2fs", "jfs", "reiserfs",
+    "bcachefs", "nilfs2", "apfs", "hfs", "ufs",
+))
+# fmt: on
+
+
+class Store(NamedTuple):
+    """Entries and blobs that belong together, and where they are."""
+
+    entries: Entries
+    blobs: Blobs
+    location: str
+
+
+_stores: dict[tuple[str, str], Store] = {}
+_lock = threading.Lock()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
+
+def open_store(path: Path, layout: str = "auto") -> Store:
+    """The store in the folder at `path`; the same object for the same folder, within one process.
+
+    Nothing is written before the first put, save where the file system is of an unknown kind and has to be
+    tried.
+
+    Arguments:
+        layout: "embedded" (entries in SQLite, blobs as files), "directory" (both as files; for network
+        disks), or
+            "auto": what is already there, else "embedded" unless the folder is on a network disk or SQLite's
+            locks don't work on it, which is said once in the log.
+
+    Raises ConfigurationError for another layout.
+    """
+    if layout not in LAYOUTS:
+        raise ConfigurationError(f"a store has no layout {layout!r}: it is one of {', '.join(LAYOUTS)}")
+    location = os.path.realpath(Path(path).expanduser())
+    with _lock:
+        store = _stores.get((location, layout))
+        if store is None:
+            decided = _decide(Path(location)) if layout == "auto" else layout
+            store = _stores.get((location, decided)) or _make(Path(location), decided)
+            _stores[location, decided] = _stores[location, layout] = store
+        return store
+
+
+def _make(path: Path, layout: str) -> Store:
+    if layout == "embedded":
+        return Store(SqliteEntries(path / "entries.sqlite"), DiskBlobs(path / "blobs"), os.fspath(path))
+    files = LocalFileSystem(basepath=os.fspath(path))
+    entries = ObjectEntries(files, prefix="entries/", verbatim=False)
+    return Store(entries, ObjectBlobs(files, prefix="blobs/"), os.fspath(path))
+
+
+def _decide(path: Path) -> str:
+    if (path / "entries.sqlite").exists():
+        return "embedded"
+    if (path / "entries").is_dir():
+        return "directory"
+    reason = why_not_embedded(path)
+    if reason is None:
+        return "embedded"
+    logger.info(
+        'keeping results in %s as plain files (layout "directory"), not in SQLite, because %s',
+        path,
+        reason,
+    )
+    return "directory"
+
+
+def why_not_embedded(path: Path) -> str | None:
+    """Why SQLite can't be used in this folder, as the end of a sentence, or None when it can."""
+    kind = file_system_type(path)
+    if kind in _NETWORK or (kind or "").startswith("fuse."):
+        return f"it is on a network disk ({kind})"
+    if kind in _LOCAL:
+        return None
+    return _probe(path)
+
+
+def file_system_type(path: Path) -> str | None:
+    """The type of the file system that holds `path`, as Linux names it; None where that can't be found
+    out."""
+    try:
+        table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return None
+    return type_in_mountinfo(os.path.realpath(path), table)
+
+
+def type_in_mountinfo(path: str, table: str) -> str | None:
+    """The type of the last mounted file system of those whose mount point is the nearest above `path`.
+
+    The table's format: https://www.kernel.org/doc/html/latest/filesystems/proc.html (section 3.5).
+    """
+    best, found = -1, None
+    for line in table.splitlines():
+        mounted, _, source = line.partition(" - ")
+        fields = mounted.split(" ")
+        if len(fields) < 5 or not source:
+            continue
+        point = _unescaped(fields[4])
+        if (path + "/").startswith(point.rstrip("/") + "/") and len(point) >= best:
+            best, found = len(point), source.split(" ")[0]
+    return found
+
+
+def _unescaped(text: str) -> str:
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, character)
+    return text
+
+
+def _probe(path: Path) -> str | None:
+    """Try a lock, and a write-ahead log, in the folder itself."""
+    trial = path / f".probe-{os.getpid()}-{os.urandom(4).hex()}"
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with exclusive(trial):
+            pass
+        return _probe_log(trial)
+    except OSError as error:
+        if not os.access(path, os.W_OK):
+            return None  # nothing can be kept in either layout: let the first put say so
+        return f"locks don't work there ({error.strerror})"
+    finally:
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{trial}{suffix}").unlink(missing_ok=True)
+
+
+def _probe_log(trial: Path) -> str | None:
+    connection = sqlite3.connect(trial, timeout=5, isolation_level=None)
+    try:
+        mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        if mode != "wal":
+            return f"SQLite's write-ahead log doesn't work there (it offers {mode!r})"
+        connection.execute("CREATE TABLE trial (x)")
+        connection.execute("INSERT INTO trial VALUES (1)")
+        return None
+    except sqlite3.Error as error:
+        return f"SQLite's write-ahead log doesn't work there ({error})"
+    finally:
+        connection.close()
