@@ -44,10 +44,12 @@ def our_variables(environment: Mapping[Any, Any]) -> dict[str, str]:
 
 
 def given_by_file(file: SettingsFile | None) -> dict[Setting[Any], Given]:
+    """What the file sets; an unknown key or a value that is not allowed is a ConfigurationError."""
     return dict(read_key(file, dotted, value) for dotted, value in file.values.items()) if file else {}
 
 
 def read_key(file: SettingsFile, dotted: str, value: object) -> tuple[Setting[Any], Given]:
+    """The setting that one key of the file sets, and its value, checked."""
     setting = REGISTRY.get(dotted)
     source = file.where(dotted)
     if setting is None or setting.path != dotted:
@@ -56,6 +58,7 @@ def read_key(file: SettingsFile, dotted: str, value: object) -> tuple[Setting[An
 
 
 def given_by_environment(ours: Mapping[str, str]) -> dict[Setting[Any], Given]:
+    """What our variables set; an empty one sets nothing, a misspelt or wrong one is a ConfigurationError."""
     given: dict[Setting[Any], Given] = {}
     for name, text in ours.items():
         setting = REGISTRY.get(name)
@@ -73,6 +76,7 @@ def given_by_environment(ours: Mapping[str, str]) -> dict[Setting[Any], Given]:
 
 
 def read_variable(name: str, text: str) -> Given:
+    """The value that the variable `name` sets with `text`, checked."""
     source = f"the variable {name}"
     return Given(find_setting(name).read(text, source), source)
 
@@ -97,6 +101,7 @@ def _complain(name: str) -> None:
 
 
 def current_directory() -> Path:
+    """The folder from which relative paths and the search for a file start."""
     try:
         return Path.cwd()
     except FileNotFoundError:  # deleted under our feet: then no file is there either
