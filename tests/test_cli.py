@@ -124,7 +124,7 @@ class TestSet:
         file.chmod(0o640)
         kept("config", "set", "KEPT_TASKS_REFRESH_CACHE=no", "KEPT_HOME=~/elsewhere", cwd=tmp_path)
         assert file.read_text() == (
-            "# why\nhome = \"~/elsewhere\"\n\n[tasks]\nrefresh_cache = false  # for now\n\n"
+            '# why\nhome = "~/elsewhere"\n\n[tasks]\nrefresh_cache = false  # for now\n\n'
             "[logging]\nlevel = 'INFO'\n"
         )
         assert stat.S_IMODE(file.stat().st_mode) == 0o640
