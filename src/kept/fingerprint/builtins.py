@@ -7,7 +7,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from kept.fingerprint.canonical import NoContent, Node, buffer_digest
+from kept.fingerprint.canonical import NoContent, Node
+from kept.fingerprint.plain import buffer_digest
 
 # Exact builtins are plain or containers, and need no rule; these read the builtin content of a subclass, past
 # whatever it overrides.

@@ -1,9 +1,6 @@
 """The one encoding of values, version 1: value -> bytes -> BLAKE3 digest.
 
-A value is *plain* when it is a tree of exact builtin types (`ATOMS` and `CONTAINERS`), at most
-`MAX_DEPTH` levels deep and `MAX_NODES` nodes large. Its bytes are `marshal` version 2 of its normal form
-(dicts in key order, sets as marked sorted tuples, long texts as marked digests), its digest
-`b3p:BLAKE3(PLAIN + bytes)`. Version 2 of marshal writes no references: neither identity nor interning shows.
+A *plain* value has the bytes that `plain.py` gives it, and the digest `b3p:BLAKE3(PLAIN + bytes)`.
 
 Everything else is *structured*, and described by a `Node`: a tag, a plain header and children. Its digest is
 `b3:BLAKE3(STRUCTURED + head + the children's tokens)`, the head being tag, header and the number of children,
@@ -18,38 +15,22 @@ Everything works with stacks of its own: nesting 100,000 levels deep is slow, no
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from blake3 import blake3
 
 from kept.exceptions import HashError
+from kept.fingerprint.plain import CONTAINERS, PLAIN, PLAIN_TYPES, new_buffer_hash, plain_bytes
 
-PLAIN = b"kept-value-1\0plain\0"
 STRUCTURED = b"kept-value-1\0node\0"
 CYCLE = b"kept-value-1\0cycle\0"
-BUFFER = b"kept-value-1\0buffer\0"
 
 # Limits are part of the format: a change is a new version.
-MAX_DEPTH = 16
-MAX_NODES = 1 << 18
-LONG_TEXT = 1 << 16
 LONG_CHILD = 1 << 10
 SLICE = 1 << 10
 
-# Below this a second thread costs more than it brings.
-PARALLEL_BYTES = 1 << 20
 MAX_OPEN = 5_000_000
-_PIECE = 1 << 22
-
-ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
-CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
-_TEXTS = frozenset({str, bytes})
-_NEITHER_TEXT_NOR_NESTED = ATOMS - _TEXTS
-_PLAIN_TYPES = ATOMS | CONTAINERS
-_UNCHANGED_BY_NORMALISING = ATOMS | {list, tuple}
-_SORTABLE = ({str}, {int}, {bytes})
 
 
 class NoContent(Exception):
@@ -61,6 +42,7 @@ class Node(NamedTuple):
 
     `header` is a plain value. `step(i)` names the way to child `i` in error messages, `[i]` by default.
     `unordered` children are sorted by their tokens. `sliced` children are lists of `SLICE` children each.
+    `heavy` says that the header took work, so that it is remembered in case the value is met again.
     """
 
     tag: str
@@ -69,148 +51,10 @@ class Node(NamedTuple):
     step: Callable[[int], str] | None = None
     unordered: bool = False
     sliced: bool = False
+    heavy: bool = False
 
 
 Describe = Callable[[Any], Node]
-
-
-# --- buffers ---------------------------------------------------------------------------------------
-
-
-def new_buffer_hash(size: int = 0) -> blake3:
-    """Return a running hash for about `size` raw bytes, which uses all cores when they are many."""
-    return blake3(BUFFER, max_threads=blake3.AUTO if size >= PARALLEL_BYTES else 1)
-
-
-def buffer_digest(data: Any) -> bytes:
-    """Return the digest of the bytes of a contiguous buffer, in place."""
-    return new_buffer_hash(memoryview(data).nbytes).update(data).digest()
-
-
-def text_digest(text: str) -> bytes:
-    """Return the digest of a text in UTF-8, encoding a bounded piece at a time."""
-    running = new_buffer_hash(len(text))
-    for at in range(0, len(text), _PIECE):
-        running.update(text[at : at + _PIECE].encode("utf-8", "surrogatepass"))
-    return running.digest()
-
-
-# --- plain values ----------------------------------------------------------------------------------
-
-
-def plain_bytes(value: Any) -> bytes | None:
-    """Return the canonical bytes of a plain value, or None when the value is not plain."""
-    kind = type(value)
-    if kind in _NEITHER_TEXT_NOR_NESTED or (kind in _TEXTS and len(value) <= LONG_TEXT):
-        return marshal.dumps(value, 2)
-    if kind not in _PLAIN_TYPES:
-        return None
-    unchanged = _survey(value)
-    if unchanged is None:
-        return None
-    return _marshalled(value if kind in unchanged else _normal(value, unchanged))
-
-
-def _survey(value: object) -> frozenset[type] | None:
-    """Return the types whose instances in this tree are in normal form already, None if it is not plain.
-
-    Goes level by level, so that each type check runs over a whole level at C speed.
-    """
-    level: Sequence[Any] = (value,)
-    size = 1
-    seen: set[type] = set()
-    long_texts = False
-    for _ in range(MAX_DEPTH):
-        kinds = set(map(type, level))
-        if not kinds <= _PLAIN_TYPES:
-            return None
-        seen |= kinds
-        long_texts = long_texts or _has_long_text(level, kinds)
-        if kinds <= ATOMS:
-            return _unchanged(seen, long_texts)
-        dicts = _of_kinds(level, kinds, frozenset({dict}))
-        others = _of_kinds(level, kinds, CONTAINERS - {dict})
-        size += 2 * sum(map(len, dicts)) + sum(map(len, others))
-        if size > MAX_NODES:
-            return None
-        level = list(chain(chain.from_iterable(others), *dicts, *map(dict.values, dicts)))
-    return None
-
-
-def _of_kinds(level: Sequence[Any], kinds: set[type], wanted: frozenset[type]) -> Sequence[Any]:
-    if kinds <= wanted:
-        return level
-    return [x for x in level if type(x) in wanted] if kinds & wanted else ()
-
-
-def _has_long_text(level: Sequence[Any], kinds: set[type]) -> bool:
-    if kinds <= _TEXTS:
-        return max(map(len, level), default=0) > LONG_TEXT
-    if not kinds & _TEXTS:
-        return False
-    return any(len(x) > LONG_TEXT for x in level if type(x) is str or type(x) is bytes)
-
-
-def _unchanged(seen: set[type], long_texts: bool) -> frozenset[type]:
-    atoms = _NEITHER_TEXT_NOR_NESTED if long_texts else ATOMS
-    only_sequences = not long_texts and seen <= _UNCHANGED_BY_NORMALISING
-    return _UNCHANGED_BY_NORMALISING if only_sequences else atoms
-
-
-def _normal(value: Any, unchanged: frozenset[type]) -> object:
-    """Return the normal form of a plain value; it recurses at most `MAX_DEPTH` levels deep."""
-    kind = type(value)
-    if kind is dict:
-        return _normal_dict(value, unchanged)
-    if kind is list:
-        return [x if type(x) in unchanged else _normal(x, unchanged) for x in value]
-    if kind is tuple:
-        return tuple([x if type(x) in unchanged else _normal(x, unchanged) for x in value])
-    if kind is str:
-        return value if len(value) <= LONG_TEXT else _marked("str", text_digest(value))
-    if kind is bytes:
-        return value if len(value) <= LONG_TEXT else _marked("bytes", buffer_digest(value))
-    if kind is set or kind is frozenset:
-        members = [x if type(x) in unchanged else _normal(x, unchanged) for x in value]
-        return _marked(kind.__name__, *_in_order(members))
-    return value
-
-
-def _marked(*parts: object) -> tuple[object, ...]:
-    """Mark a stand-in: no plain value contains the class StopIteration, so nothing else looks like it."""
-    return (StopIteration, *parts)
-
-
-def _normal_dict(value: dict[Any, Any], unchanged: frozenset[type]) -> dict[Any, Any]:
-    if set(map(type, value)) == {str} and str in unchanged:
-        return {
-            k: v if type(v) in unchanged else _normal(v, unchanged)
-            for k, v in sorted(value.items(), key=_key)
-        }
-    items = {_normal(k, unchanged): v for k, v in value.items()}
-    return {k: _normal(items[k], unchanged) for k in _in_order(items)}
-
-
-def _key(item: tuple[str, object]) -> str:
-    return item[0]
-
-
-def _in_order(members: Iterable[Any]) -> list[Any]:
-    """Sort plain values in normal form: by value where that is total and typed, else by their bytes."""
-    listed = list(members)
-    if set(map(type, listed)) in _SORTABLE:
-        return sorted(listed)
-    return sorted(listed, key=_marshalled)
-
-
-def _marshalled(value: Any) -> bytes:
-    return marshal.dumps(value, 2)
-
-
-def _plain_token(encoded: bytes) -> bytes:
-    if len(encoded) <= LONG_CHILD:
-        return b"P%c%c%s" % (len(encoded) >> 8, len(encoded) & 255, encoded)
-    return b"Q" + blake3(PLAIN + encoded).digest()
 
 
 # --- structured values -----------------------------------------------------------------------------
@@ -222,6 +66,12 @@ def head(node: Node) -> bytes:
     if header is None:
         raise TypeError(f"the header of a {node.tag} node is not plain: {node.header!r}")
     return marshal.dumps((node.tag, len(header), len(node.children)), 2) + header
+
+
+def _plain_token(encoded: bytes) -> bytes:
+    if len(encoded) <= LONG_CHILD:
+        return b"P%c%c%s" % (len(encoded) >> 8, len(encoded) & 255, encoded)
+    return b"Q" + blake3(PLAIN + encoded).digest()
 
 
 def _leaf_token(node: Node) -> bytes:
@@ -324,7 +174,7 @@ class _Walk:
         done = self.done.get(id(value))
         if done is not None:
             return self._settled(done[0])
-        if kind in _PLAIN_TYPES:
+        if kind in PLAIN_TYPES:
             encoded = plain_bytes(value)
             if encoded is not None:
                 return self._remember_plain(value, encoded)
@@ -350,7 +200,8 @@ class _Walk:
             raise self.error(str(error), parent, parent.cursor if parent else 0) from error.__cause__
         if not node.children:
             token = _leaf_token(node)
-            self.done[id(value)] = (token, value)
+            if node.heavy:
+                self.done[id(value)] = (token, value)
             return token
         self.opened += 1
         if len(self.stack) >= MAX_OPEN:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from kept.fingerprint.builtins import no_content
-from kept.fingerprint.canonical import Node, new_buffer_hash
+from kept.fingerprint.canonical import Node
+from kept.fingerprint.plain import new_buffer_hash
 
 Rule = Callable[[Any], Node]
 
@@ -67,7 +68,7 @@ def _elements(tag: str, array: Any) -> Node:
         return Node(tag + "/elements", header, (array.ravel().tolist(),), _element_step)
     if dtype.names is not None and not _is_packed(dtype):
         return Node(tag + "/fields", header, [array[name] for name in dtype.names], _field_step(dtype))
-    return Node(tag, (header, array_digest(array)))
+    return Node(tag, (header, array_digest(array)), heavy=array.size > 1)
 
 
 def _element_step(_: int) -> str:

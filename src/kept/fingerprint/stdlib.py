@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from kept.fingerprint.builtins import no_content
-from kept.fingerprint.canonical import Node, buffer_digest
+from kept.fingerprint.canonical import Node
+from kept.fingerprint.plain import buffer_digest
 
 Rule = Callable[[Any], Node]
 
