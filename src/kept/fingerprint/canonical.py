@@ -15,7 +15,8 @@ Everything works with stacks of its own: nesting 100,000 levels deep is slow, no
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from blake3 import blake3
@@ -31,6 +32,7 @@ LONG_CHILD = 1 << 10
 SLICE = 1 << 10
 
 MAX_OPEN = 5_000_000
+_FEW = 64
 
 
 class NoContent(Exception):
@@ -97,21 +99,44 @@ def sequence_node(tag: str, header: object, values: Any, step: Callable[[int], s
 
 
 def _dict_node(value: dict[Any, Any]) -> Node:
-    encoded = {key: plain_bytes(key) for key in value}
-    if None in encoded.values():
+    ordered = _key_order_of(value)
+    if ordered is None:
         pairs = list(value.items())
         return Node("dict/pairs", None, pairs, lambda i: f"[{_brief(pairs[i][0])}]", unordered=True)
-    keys = sorted(encoded, key=encoded.__getitem__)  # type: ignore[arg-type]
-    names = new_buffer_hash()
-    for key in keys:
-        names.update(marshal.dumps(encoded[key], 2))
+    keys, names = ordered
     values = [value[key] for key in keys]
-    return sequence_node("dict", names.digest(), values, lambda i: f"[{_brief(keys[i])}]")
+    return sequence_node("dict", names, values, lambda i: f"[{_brief(keys[i])}]")
+
+
+def _key_order_of(value: dict[Any, Any]) -> tuple[list[Any], bytes] | None:
+    """Return the keys in order and their digest, or None if one of them is not plain."""
+    # Rows of a table have the same few names. Only exact texts: 1 and True are one key to a cache.
+    if len(value) <= _FEW and set(map(type, value)) == {str}:
+        return _known_key_order(tuple(value))
+    return _key_order(value)
+
+
+def _key_order(keys: Iterable[Any]) -> tuple[list[Any], bytes] | None:
+    encoded = {key: plain_bytes(key) for key in keys}
+    if None in encoded.values():
+        return None
+    ordered = sorted(encoded, key=encoded.__getitem__)  # type: ignore[arg-type]
+    names = new_buffer_hash()
+    for key in ordered:
+        names.update(marshal.dumps(encoded[key], 2))
+    return ordered, names.digest()
+
+
+_known_key_order = lru_cache(maxsize=1024)(_key_order)
 
 
 def _brief(value: object) -> str:
     shown = repr(value)
     return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+def _typed(value: object) -> str:
+    return f"an object ({type(value).__module__}.{type(value).__qualname__})"
 
 
 def _element_step(_: int) -> str:
@@ -198,6 +223,9 @@ class _Walk:
             node = container_node(value) if kind in CONTAINERS else self.describe(value)
         except NoContent as error:
             raise self.error(str(error), parent, parent.cursor if parent else 0) from error.__cause__
+        except Exception as error:
+            reason = f"{_typed(value)} could not be read ({type(error).__name__}: {error})"
+            raise self.error(reason, parent, parent.cursor if parent else 0) from error
         if not node.children:
             token = _leaf_token(node)
             if node.heavy:

@@ -189,7 +189,7 @@ def version_of(module: str) -> str:
         return ""
     version = getattr(sys.modules.get(root), "__version__", None)
     if isinstance(version, str):
-        return version
+        return str.__str__(version)
     metadata = importlib.import_module("importlib.metadata")  # 20 ms, and hardly ever needed
     try:
         return str(metadata.version(root))

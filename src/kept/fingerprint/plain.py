@@ -34,6 +34,7 @@ LONG_TEXT = 1 << 16
 # Below this a second thread costs more than it brings.
 PARALLEL_BYTES = 1 << 20
 _PIECE = 1 << 22
+_FEW = 64
 
 ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
 CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
@@ -77,6 +78,8 @@ def plain_bytes(value: Any) -> bytes | None:
         return marshal.dumps(value, 2)
     if kind not in PLAIN_TYPES:
         return None
+    if kind is tuple and len(value) < _FEW and SHORT_ATOMS.issuperset(map(type, value)):
+        return marshal.dumps(value, 2)
     form = _survey(value)
     if form is None:
         return None

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch  # type: ignore[import-not-found, unused-ignore]
 
+from kept.fingerprint.builtins import no_content
 from kept.fingerprint.canonical import NoContent, Node
 from kept.fingerprint.plain import new_buffer_hash
 
@@ -23,6 +24,8 @@ def rule_for(kind: type) -> Rule | None:
     """Return the rule for tensors and generators."""
     if issubclass(kind, torch.Tensor):
         return _tensor
+    if issubclass(kind, (torch.UntypedStorage, torch.TypedStorage)):
+        return no_content("a storage", "is not supported; pass the tensor")
     return _generator if issubclass(kind, torch.Generator) else None
 
 
@@ -47,7 +50,8 @@ def _digest(tensor: Any) -> bytes:
         plain = piece.resolve_conj().resolve_neg().cpu().contiguous()
         size = plain.numel() * plain.element_size()
         # By address: numpy may be missing, and does not know all dtypes.
-        running.update((ctypes.c_char * size).from_address(plain.data_ptr()) if size else b"")
+        place = (ctypes.c_ubyte * size).from_address(plain.data_ptr()) if size else b""
+        running.update(memoryview(place).cast("B"))
     return running.digest()
 
 
