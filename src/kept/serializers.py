@@ -142,9 +142,7 @@ def _find_class(base: str) -> SerializerClass:
     module, _, qualname = base.partition(":")
     if not qualname:
         short = sorted(name for name in Serializer._by_type if name and ":" not in name)
-        raise ConfigurationError(
-            f"no serializer is named {base!r}: there are {', '.join(short)}, and module:Class"
-        )
+        raise ConfigurationError(f"no serializer is named {base!r}: there are {', '.join(short)}, and module:Class")
     try:
         found: Any = import_module(module)
         for attribute in qualname.split("."):
@@ -166,9 +164,7 @@ def library(name: str, *verbs: str) -> Any:
         raise ConfigurationError(f"the library {name!r} can't be imported: {error}. Install it.") from error
     for verb in verbs:
         if not callable(getattr(module, verb, None)):
-            raise ConfigurationError(
-                f"the module {name!r} has no function {verb!r}, so it can't be used here"
-            )
+            raise ConfigurationError(f"the module {name!r} has no function {verb!r}, so it can't be used here")
     return module
 
 
@@ -252,9 +248,7 @@ class PickleSerializer(Serializer):
         try:
             return bytes(library(self.picklelib, "dumps", "loads").dumps(obj))
         except Exception as error:
-            raise SerializationError(
-                f"{self.picklelib} can't serialize the {kind_of(obj)}: {short(error)}"
-            ) from error
+            raise SerializationError(f"{self.picklelib} can't serialize the {kind_of(obj)}: {short(error)}") from error
 
 
 def _plain_dumps(obj: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any]) -> bytes:
@@ -329,9 +323,7 @@ def _why_not_loaded(error: Exception) -> str:
         return f"the payload needs the module {error.name!r}, which can't be imported here: {text}"
     if isinstance(error, (AttributeError, ImportError)):
         return f"the payload needs a class or function that no longer exists: {text}"
-    if isinstance(
-        error, (pickle.UnpicklingError, EOFError, IndexError, ValueError, KeyError, UnicodeDecodeError)
-    ):
+    if isinstance(error, (pickle.UnpicklingError, EOFError, IndexError, ValueError, KeyError, UnicodeDecodeError)):
         return f"the payload is damaged or of another format: {text}"
     return f"the payload can't be turned back into a value: {text}"
 
@@ -401,9 +393,7 @@ class JSONSerializer(Serializer):
         if "default" in (dumps_kwargs or {}):
             raise ConfigurationError("`default` can't be given in dumps_kwargs: use `object_encoder` instead")
         if "object_hook" in (loads_kwargs or {}):
-            raise ConfigurationError(
-                "`object_hook` can't be given in loads_kwargs: use `object_decoder` instead"
-            )
+            raise ConfigurationError("`object_hook` can't be given in loads_kwargs: use `object_decoder` instead")
         super().__init__(
             jsonlib=jsonlib,
             object_encoder=object_encoder,
@@ -439,9 +429,7 @@ class JSONSerializer(Serializer):
             raise SerializationError(_why_not_loaded(error)) from error
 
 
-def _json_culprit(
-    obj: Any, error: Exception, dumps: Callable[[Any], Any]
-) -> tuple[list[str], Any, Exception]:
+def _json_culprit(obj: Any, error: Exception, dumps: Callable[[Any], Any]) -> tuple[list[str], Any, Exception]:
     try:
         return find_culprit(obj, error, lambda value, buffer_callback: dumps(value))
     except Exception:  # the search must never hide the error that it explains
@@ -471,9 +459,7 @@ class CompressedSerializer(Serializer):
     level: int | None = None
     """How hard to compress, as the library counts it; None for its default."""
 
-    def __init__(
-        self, serializer: Serializer | str, compressionlib: str = "lzma", level: int | None = None
-    ) -> None:
+    def __init__(self, serializer: Serializer | str, compressionlib: str = "lzma", level: int | None = None) -> None:
         library(compressionlib, "compress", "decompress")
         if isinstance(serializer, str):
             serializer = Serializer.from_name(serializer)

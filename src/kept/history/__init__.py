@@ -1,1 +1,11 @@
-"""."""
+"""What happened: one record a run, written to an embedded database by a thread of its own.
+
+Nothing here decides anything; a run goes on whether or not its record can be written.
+"""
+
+from __future__ import annotations
+
+from kept.history.records import Recorder, RunRecord
+from kept.history.sqlite import SqliteRecorder, open_recorder
+
+__all__ = ["Recorder", "RunRecord", "SqliteRecorder", "open_recorder"]

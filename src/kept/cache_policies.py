@@ -1,0 +1,414 @@
+"""What goes into a cache key.
+
+A policy computes named *parts*; the key is the digest of the parts. A key function, and a policy of the user's
+own, gives the key itself, which is then used verbatim, unless it is one policy among several in a sum.
+
+    DEFAULT = INPUTS + TASK_SOURCE + RUN_ID
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import time
+import types
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from blake3 import blake3
+
+from kept.exceptions import ConfigurationError, ParameterTypeError
+from kept.fingerprint import fingerprint
+
+if TYPE_CHECKING:
+    from kept.transactions import IsolationLevel
+
+Parts = dict[str, str]
+KeyFunction = Callable[[Any, dict[str, Any]], "str | None"]
+P = TypeVar("P", bound="CachePolicy")
+
+_CONFIGURATION = ("key_storage", "isolation_level", "lock_manager")
+_IMPORTED_AT = time.time()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CachePolicy:
+    """The base of all policies. Subclass it and implement `compute_key` for one of your own.
+
+    Arguments:
+        key_storage: where entries are kept, if elsewhere than payloads: a path or a filesystem.
+        isolation_level: how transactions under this policy are kept apart.
+        lock_manager: who hands out the locks that `SERIALIZABLE` needs.
+    """
+
+    key_storage: Any = None
+    isolation_level: IsolationLevel | None = None
+    lock_manager: Any = None
+
+    @classmethod
+    def from_cache_key_fn(cls, cache_key_fn: KeyFunction) -> CacheKeyFnPolicy:
+        """A policy that asks `cache_key_fn(context, parameters)` for the key."""
+        return CacheKeyFnPolicy(cache_key_fn=cache_key_fn)
+
+    def configure(
+        self: P,
+        key_storage: Any = None,
+        lock_manager: Any = None,
+        isolation_level: IsolationLevel | None = None,
+    ) -> P:
+        """A copy of this policy with other storage for entries, locks or isolation; None leaves it as it is."""
+        given = {"key_storage": key_storage, "lock_manager": lock_manager, "isolation_level": isolation_level}
+        return dataclasses.replace(self, **{k: v for k, v in given.items() if v is not None})
+
+    def compute_key(
+        self,
+        task_ctx: Any,
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any] | None,
+        **kwargs: Any,
+    ) -> str | None:
+        """The cache key for one call, or None for "not cached".
+
+        Arguments:
+            task_ctx: the `TaskRunContext` of the call (`task`, `task_run`, `parameters`).
+            inputs: the arguments by name, resolved, defaults filled in.
+            flow_parameters: the parameters of the flow run around it, None outside a flow.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has to implement compute_key().")
+
+    def compute_parts(
+        self,
+        task_ctx: Any,
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any] | None,
+        known: Mapping[int, str] | None = None,
+    ) -> Parts | None:
+        """The named parts of the key, or None for "not cached".
+
+        `known` maps the id of an argument to its fingerprint where that is known already.
+        """
+        key = self.compute_key(task_ctx, inputs, flow_parameters)
+        return None if key is None else {type(self).__name__: _as_key(key, f"{type(self).__name__}.compute_key()")}
+
+    def key_of(self, parts: Parts) -> str:
+        """The key that these parts make."""
+        return next(iter(parts.values()))
+
+    def __sub__(self: P, other: str) -> P:
+        """The same policy, blind to the argument of this name; unchanged if it does not look at arguments."""
+        _check_argument_name(other)
+        return self
+
+    def __add__(self, other: CachePolicy) -> CachePolicy:
+        """Both policies at once: the key changes when either changes."""
+        if not isinstance(other, CachePolicy):
+            raise ParameterTypeError(
+                f"A cache policy can be added to another one only, not to {other!r}. "
+                "Wrap a key function with CachePolicy.from_cache_key_fn(...)."
+            )
+        if isinstance(other, _None):
+            return self
+        return CompoundCachePolicy(policies=[*_members(self), *_members(other)], **_merged(self, other))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CacheKeyFnPolicy(CachePolicy):
+    """The key is what a function returns, verbatim.
+
+    Arguments:
+        cache_key_fn: called with the `TaskRunContext` and the resolved arguments by name; returns the key, or
+            None for "not cached".
+    """
+
+    cache_key_fn: KeyFunction | None = None
+
+    def compute_key(
+        self,
+        task_ctx: Any,
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any] | None,
+        **kwargs: Any,
+    ) -> str | None:
+        """What the function returns."""
+        if self.cache_key_fn is None:
+            return None
+        key = self.cache_key_fn(task_ctx, inputs)
+        return None if key is None else _as_key(key, f"cache_key_fn {_named(self.cache_key_fn)}")
+
+    def compute_parts(
+        self,
+        task_ctx: Any,
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any] | None,
+        known: Mapping[int, str] | None = None,
+    ) -> Parts | None:
+        """The key under the name of the option."""
+        key = self.compute_key(task_ctx, inputs, flow_parameters)
+        return None if key is None else {"cache_key_fn": key}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _PartsPolicy(CachePolicy):
+    """A policy made of named parts, whose key is their digest."""
+
+    def compute_key(
+        self,
+        task_ctx: Any,
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any] | None,
+        **kwargs: Any,
+    ) -> str | None:
+        """The digest of the parts."""
+        parts = self.compute_parts(task_ctx, inputs, flow_parameters)
+        return None if parts is None else self.key_of(parts)
+
+    def key_of(self, parts: Parts) -> str:
+        """64 hex digits: BLAKE3 of the parts, sorted by name, each length-prefixed."""
+        text = "".join([f"{len(name)}:{name}={len(part)}:{part};" for name, part in sorted(parts.items())])
+        return blake3(b"kept-key-1\0" + text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompoundCachePolicy(_PartsPolicy):
+    """Several policies at once. If all of them say "not cached", so does the sum."""
+
+    policies: list[CachePolicy] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name in _CONFIGURATION:
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, _common(name, self.policies))
+
+    def compute_parts(
+        self,
+        task_ctx: Any,
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any] | None,
+        known: Mapping[int, str] | None = None,
+    ) -> Parts | None:
+        """The parts of all members together."""
+        together: Parts = {}
+        for policy in self.policies:
+            parts = policy.compute_parts(task_ctx, inputs, flow_parameters, known)
+            if parts:
+                _add_parts(together, parts)
+        return together or None
+
+    def __sub__(self, other: str) -> CompoundCachePolicy:
+        """The same sum, its members blind to the argument of this name."""
+        _check_argument_name(other)
+        return dataclasses.replace(self, policies=[policy - other for policy in self.policies])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _None(CachePolicy):
+    """Never cached."""
+
+    def compute_key(
+        self,
+        task_ctx: Any,
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any] | None,
+        **kwargs: Any,
+    ) -> str | None:
+        """None, whatever the call."""
+        return None
+
+    def __add__(self, other: CachePolicy) -> CachePolicy:
+        """The other policy."""
+        return other if isinstance(other, CachePolicy) else super().__add__(other)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inputs(_PartsPolicy):
+    """The values of the arguments, each under its name; a task without arguments is not cached by this alone.
+
+    Arguments:
+        exclude: names of arguments to leave out.
+    """
+
+    exclude: list[str] = dataclasses.field(default_factory=list)
+
+    def compute_parts(
+        self,
+        task_ctx: Any,
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any] | None,
+        known: Mapping[int, str] | None = None,
+    ) -> Parts | None:
+        """`inputs.NAME` for each argument. Raises `HashError` for one without stable content."""
+        if not inputs:
+            return None
+        exclude = self.exclude
+        parts = {
+            "inputs." + name: fingerprint(value, where=f"argument '{name}'", known=known)
+            for name, value in inputs.items()
+            if name not in exclude
+        }
+        # Without arguments left, "none of them counts" is still an identity: the same for each call.
+        return parts or {"inputs": "none"}
+
+    def __sub__(self, other: str) -> Inputs:
+        """The same, without the argument of this name."""
+        _check_argument_name(other)
+        return dataclasses.replace(self, exclude=[*self.exclude, other])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskSource(_PartsPolicy):
+    """The source text of the task's function, to the letter."""
+
+    def compute_parts(
+        self,
+        task_ctx: Any,
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any] | None,
+        known: Mapping[int, str] | None = None,
+    ) -> Parts | None:
+        """`task_source`, or None where no task is given."""
+        return None if task_ctx is None else {"task_source": source_digest(task_ctx.task.fn)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunId(_PartsPolicy):
+    """The id of the flow run around the task; of the task run itself outside a flow."""
+
+    def compute_parts(
+        self,
+        task_ctx: Any,
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any] | None,
+        known: Mapping[int, str] | None = None,
+    ) -> Parts | None:
+        """`run_id`, or None where no run is given."""
+        if task_ctx is None:
+            return None
+        run = task_ctx.task_run
+        return {"run_id": str(run.flow_run_id or run.id)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FlowParameters(_PartsPolicy):
+    """The parameters of the flow run around the task; nothing outside a flow or in one without parameters."""
+
+    def compute_parts(
+        self,
+        task_ctx: Any,
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any] | None,
+        known: Mapping[int, str] | None = None,
+    ) -> Parts | None:
+        """`flow_parameters.NAME` for each of them. Raises `HashError` for one without stable content."""
+        if not flow_parameters:
+            return None
+        return {
+            "flow_parameters." + name: fingerprint(value, where=f"flow parameter '{name}'", known=known)
+            for name, value in flow_parameters.items()
+        }
+
+
+def _members(policy: CachePolicy) -> list[CachePolicy]:
+    return policy.policies if isinstance(policy, CompoundCachePolicy) else [policy]
+
+
+def _merged(left: CachePolicy, right: CachePolicy) -> dict[str, Any]:
+    return {name: _common(name, [left, right]) for name in _CONFIGURATION}
+
+
+def _common(name: str, policies: list[CachePolicy]) -> Any:
+    """What these policies say about one option. Raises `ConfigurationError` if they contradict each other."""
+    said: list[Any] = []
+    for policy in policies:
+        value = getattr(policy, name)
+        if value is not None and value not in said:
+            said.append(value)
+    if len(said) > 1:
+        raise ConfigurationError(
+            f"These cache policies can't be added: they have different values of {name}, "
+            f"{said[0]!r} and {said[1]!r}. Give the sum one of its own: (A + B).configure({name}=...)."
+        )
+    return said[0] if said else None
+
+
+def _add_parts(together: Parts, parts: Parts) -> None:
+    for name, part in parts.items():
+        free, count = name, 1
+        while together.get(free, part) != part:
+            count += 1
+            free = f"{name}#{count}"
+        together[free] = part
+
+
+def _check_argument_name(name: object) -> None:
+    if not isinstance(name, str):
+        raise ParameterTypeError(
+            f"Only the name of an argument can be subtracted from a cache policy, as in INPUTS - 'debug', not {name!r}."
+        )
+
+
+def _as_key(key: object, giver: str) -> str:
+    if not isinstance(key, str) or not key:
+        raise ParameterTypeError(
+            f"{giver} returned {key!r}, a value of type {type(key).__name__}. "
+            "It has to return the key as a non-empty string, or None to turn caching off for this call."
+        )
+    return key
+
+
+def _named(function: Callable[..., Any]) -> str:
+    return f"'{getattr(function, '__qualname__', None) or type(function).__qualname__}'"
+
+
+_digests: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
+
+
+def source_digest(function: Callable[..., Any]) -> str:
+    """The digest of a function's source text, or of its bytecode where the text can't be had or trusted."""
+    try:
+        return _digests[function]
+    except (KeyError, TypeError):
+        pass
+    text = _source_text(function)
+    identity = ("source", text) if text is not None else ("bytecode", _bytecode(function))
+    digest = fingerprint(identity)
+    try:
+        _digests[function] = digest
+    except TypeError:  # a callable that can't be referred to weakly is read anew each time
+        pass
+    return digest
+
+
+def _source_text(function: Callable[..., Any]) -> str | None:
+    try:
+        plain = inspect.unwrap(function)
+        readable = plain if inspect.isroutine(plain) else type(plain).__call__
+        file = inspect.getsourcefile(readable)
+        # A file that was edited after the program started is not what runs: keying by its text would keep the
+        # old code's result under the new code's name.
+        if file and (path := Path(file)).exists() and path.stat().st_mtime > _IMPORTED_AT:
+            return None
+        return inspect.getsource(readable)
+    except (OSError, TypeError, SyntaxError, IndexError):
+        return None
+
+
+def _bytecode(function: Callable[..., Any]) -> Any:
+    plain = inspect.unwrap(function)
+    code = getattr(plain, "__code__", None) or getattr(type(plain).__call__, "__code__", None)
+    return _code(code) if isinstance(code, types.CodeType) else _named(plain)
+
+
+def _code(code: types.CodeType) -> tuple[Any, ...]:
+    constants = [_code(c) if isinstance(c, types.CodeType) else c for c in code.co_consts]
+    return (code.co_name, code.co_code, constants, code.co_names, code.co_varnames, code.co_freevars)
+
+
+INPUTS = Inputs()
+TASK_SOURCE = TaskSource()
+RUN_ID = RunId()
+FLOW_PARAMETERS = FlowParameters()
+NONE = _None()
+NO_CACHE = _None()
+DEFAULT = INPUTS + TASK_SOURCE + RUN_ID

@@ -1,0 +1,71 @@
+"""The driver of a run in async code: does what the steps ask for without holding up the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from kept.engine.effects import Call, Io, RunTimeout, Sleep, Steps, Wait
+from kept.futures import wait
+
+T = TypeVar("T")
+
+
+async def drive_async(steps: Steps[T]) -> T:
+    """Run the steps to their end and return what they return."""
+    try:
+        effect = next(steps)
+        while True:
+            try:
+                answer = await _DO[effect.__class__](effect)
+            except BaseException as error:
+                effect = steps.throw(error)
+            else:
+                effect = steps.send(answer)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+async def _call(effect: Call) -> Any:
+    answer = effect.fn(*effect.args, **effect.kwargs)
+    if not inspect.isawaitable(answer):
+        return answer
+    return await (answer if effect.timeout is None else _in_time(answer, effect.timeout))
+
+
+async def _in_time(answer: Awaitable[T], seconds: float) -> T:
+    # Not asyncio.wait_for: what it raises can't be told from a TimeoutError of the user's own.
+    work = asyncio.ensure_future(answer)
+    try:
+        done, _ = await asyncio.wait({work}, timeout=seconds)
+    except asyncio.CancelledError:
+        await _cancelled(work)
+        raise
+    if not done:
+        await _cancelled(work)
+        raise RunTimeout
+    return work.result()
+
+
+async def _cancelled(work: asyncio.Future[Any]) -> None:
+    work.cancel()
+    await asyncio.wait({work})
+
+
+async def _io(effect: Io) -> Any:
+    if effect.slow:
+        return await asyncio.to_thread(effect.fn, *effect.args)
+    return effect.fn(*effect.args)
+
+
+async def _sleep(effect: Sleep) -> None:
+    await asyncio.sleep(effect.seconds)
+
+
+async def _wait(effect: Wait) -> None:
+    await asyncio.to_thread(wait, effect.futures)
+
+
+_DO: dict[type, Callable[[Any], Awaitable[Any]]] = {Call: _call, Io: _io, Sleep: _sleep, Wait: _wait}

@@ -1,0 +1,113 @@
+"""Calling the user's function until it returns, retries are used up, or it must not be tried again."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import random
+from collections.abc import Callable
+from typing import Any
+
+from kept.context import Run
+from kept.engine.effects import Call, RunTimeout, Sleep, Steps
+from kept.engine.hooks import run_hooks
+from kept.engine.plan import delay_before
+from kept.engine.spec import Spec
+from kept.logging.loggers import log_run
+from kept.states import AwaitingRetry, Failed, Retrying, Running, State
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be called, and how often."""
+
+    kind: str
+    """ "Task" or "Flow"."""
+    owner: Any
+    """The user's task or flow object, for hooks and conditions."""
+    spec: Spec
+    run: Run
+    retries: int
+    delays: tuple[float, ...]
+    log: logging.Logger
+    label: str
+    jitter: float | None = None
+    condition: Callable[..., Any] | None = None
+
+
+class Returned:
+    """The function returned this."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def attempts(job: Job, fn: Callable[..., Any], parameters: dict[str, Any]) -> Steps[Returned | State[Any]]:
+    """Call `fn` until it returns or may not be tried again; then what it returned, or the failed state."""
+    args, kwargs = job.spec.binder.call(parameters)
+    retry = 0
+    while True:
+        yield from _start(job, retry)
+        try:
+            value = yield Call(fn, args, kwargs, job.spec.options.timeout_seconds)
+        except Exception as error:
+            state = failed(job, error)
+            again = retry < job.retries and (yield from _may_retry(job, state))
+            _log_failure(job, state, retry, again)
+        else:
+            return Returned(value)
+        if not again:
+            return state
+        retry += 1
+        job.run.state = AwaitingRetry()
+        delay = _jittered(delay_before(retry, job.delays), job.jitter)
+        if delay > 0:
+            yield Sleep(delay)
+
+
+def failed(job: Job, error: Exception) -> State[Any]:
+    """The failed state that an exception leads to."""
+    if isinstance(error, RunTimeout):
+        seconds = job.spec.options.timeout_seconds
+        message = f"{job.kind} run exceeded timeout of {float(seconds)} second(s)"
+        return Failed(name="TimedOut", message=message, data=TimeoutError(message).with_traceback(error.__traceback__))
+    message = f"{job.kind} run encountered an exception {type(error).__name__}: {error}"
+    return Failed(message=message, data=error)
+
+
+def _start(job: Job, retry: int) -> Steps[None]:
+    job.run.run_count += 1
+    job.run.state = Retrying() if retry else Running()
+    hooks = job.spec.options.on_running
+    if hooks:
+        yield from run_hooks(hooks, (job.owner, job.run, job.run.state), job.log, job.label)
+
+
+def _may_retry(job: Job, state: State[Any]) -> Steps[bool]:
+    if job.condition is None:
+        return True
+    try:
+        return bool((yield Call(job.condition, (job.owner, job.run, state), {}, None)))
+    except Exception as error:
+        info = (type(error), error, error.__traceback__)
+        log_run(job.log, logging.ERROR, "retry_condition_fn raised; the run is not retried", job.label, info)
+        return False
+
+
+def _log_failure(job: Job, state: State[Any], retry: int, again: bool) -> None:
+    error = state.data
+    message = f"{job.kind} run failed with exception: {error!r}"
+    if again:
+        delay = delay_before(retry + 1, job.delays)
+        when = f"will start {delay:g} second(s) from now" if delay else "will start immediately"
+        log_run(job.log, logging.INFO, f"{message} - Retry {retry + 1}/{job.retries} {when}", job.label)
+        return
+    if job.retries:
+        message += " - Retries are exhausted" if retry >= job.retries else " - Not retried"
+    log_run(job.log, logging.ERROR, message, job.label, (type(error), error, error.__traceback__))
+
+
+def _jittered(delay: float, factor: float | None) -> float:
+    return delay if not factor else delay * random.uniform(1, 1 + factor)

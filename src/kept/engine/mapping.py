@@ -1,0 +1,70 @@
+"""From one call of `.map` to the calls that it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kept.engine.spec import TaskSpec
+from kept.exceptions import MappingLengthMismatch, MappingMissingIterable
+from kept.futures import KeptFuture, resolve_futures_to_results
+from kept.states import State
+from kept.utilities.annotations import BaseAnnotation, allow_failure, unmapped
+
+_WHOLE = (str, bytes, bytearray)
+
+
+def each_call(spec: TaskSpec, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The parameters of each run: iterables element by element, everything else the same each time.
+
+    Strings and bytes are values, not iterables, and so is what stands in `unmapped(...)` or is a default.
+
+    Raises:
+        MappingMissingIterable: there is nothing to map over.
+        MappingLengthMismatch: the iterables differ in length.
+    """
+    fixed: dict[str, Any] = {}
+    varied: dict[str, list[Any]] = {}
+    for name, value in parameters.items():
+        elements = _elements(value)
+        if elements is None or _is_default(spec, name, value):
+            fixed[name] = value.value if isinstance(value, unmapped) else value
+        else:
+            varied[name] = elements
+    count = _common_length(spec, varied)
+    return ({name: fixed[name] if name in fixed else varied[name][i] for name in parameters} for i in range(count))
+
+
+def _common_length(spec: TaskSpec, varied: dict[str, list[Any]]) -> int:
+    lengths = {name: len(elements) for name, elements in varied.items()}
+    if not lengths:
+        raise MappingMissingIterable(
+            f"No iterable parameters were received by map() of task {spec.name!r}: pass a list, or any other iterable, "
+            f"for at least one of {', '.join(spec.binder.names) or 'its parameters, of which it has none'}."
+        )
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise MappingLengthMismatch(
+            f"The iterables passed to map() of task {spec.name!r} differ in length: {told}. Wrap what is meant for "
+            "every run in unmapped(...)."
+        )
+    return next(iter(lengths.values()))
+
+
+def _elements(value: Any) -> list[Any] | None:
+    if isinstance(value, allow_failure):
+        inner = _elements(value.value)
+        return None if inner is None else [allow_failure(element) for element in inner]
+    if isinstance(value, (BaseAnnotation, *_WHOLE)):
+        return None
+    if isinstance(value, (KeptFuture, State)):
+        return _elements(resolve_futures_to_results(value))
+    try:
+        return list(value)
+    except TypeError:
+        return None
+
+
+def _is_default(spec: TaskSpec, name: str, value: Any) -> bool:
+    parameter = spec.binder.signature.parameters.get(name)
+    return parameter is not None and parameter.default is value

@@ -1,0 +1,377 @@
+"""What the options of `@task` and `@flow` say, checked once and frozen.
+
+Each option is declared here and nowhere else: its name, its type and its default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+
+from kept.cache_policies import NO_CACHE, CacheKeyFnPolicy, CachePolicy
+from kept.engine.binding import Binder
+from kept.exceptions import ConfigurationError, InvalidNameError, ParameterTypeError
+from kept.results import resolve_serializer
+from kept.serializers import Serializer
+
+if TYPE_CHECKING:
+    from kept.states import State
+
+RunHook = Callable[[Any, Any, "State[Any]"], Any]
+RetryCondition = Callable[[Any, Any, "State[Any]"], bool]
+RetryDelay = float | int | list[float] | Callable[[int], list[float]]
+RunName = str | Callable[..., str]
+AnyOptions = TypeVar("AnyOptions", bound="Options")
+
+
+class TaskKeywords(TypedDict, total=False):
+    """The options of `@task`, as an editor shows them; what they mean is said at `Task`."""
+
+    name: str | None
+    description: str | None
+    tags: Iterable[str] | None
+    version: str | None
+    cache_policy: CachePolicy | None
+    cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None
+    cache_expiration: timedelta | None
+    task_run_name: RunName | None
+    retries: int | None
+    retry_delay_seconds: RetryDelay | None
+    retry_jitter_factor: float | None
+    retry_condition_fn: RetryCondition | None
+    persist_result: bool | None
+    result_storage: Any
+    result_serializer: Serializer | str | None
+    result_storage_key: str | None
+    cache_result_in_memory: bool
+    timeout_seconds: float | None
+    log_prints: bool | None
+    refresh_cache: bool | None
+    on_completion: list[RunHook] | None
+    on_failure: list[RunHook] | None
+    on_running: list[RunHook] | None
+    on_rollback: list[Callable[[Any], Any]] | None
+    on_commit: list[Callable[[Any], Any]] | None
+
+
+class FlowKeywords(TypedDict, total=False):
+    """The options of `@flow`, as an editor shows them; what they mean is said at `Flow`."""
+
+    name: str | None
+    version: str | None
+    flow_run_name: RunName | None
+    retries: int | None
+    retry_delay_seconds: float | None
+    task_runner: Any
+    description: str | None
+    timeout_seconds: float | None
+    validate_parameters: bool
+    persist_result: bool | None
+    result_storage: Any
+    result_serializer: Serializer | str | None
+    cache_result_in_memory: bool
+    log_prints: bool | None
+    on_completion: list[RunHook] | None
+    on_failure: list[RunHook] | None
+    on_cancellation: list[RunHook] | None
+    on_crashed: list[RunHook] | None
+    on_running: list[RunHook] | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What tasks and flows have in common."""
+
+    name: str | None = None
+    description: str | None = None
+    version: str | None = None
+    retries: int | None = None
+    persist_result: bool | None = None
+    result_storage: Any = None
+    result_serializer: Serializer | str | None = None
+    cache_result_in_memory: bool = True
+    timeout_seconds: float | None = None
+    log_prints: bool | None = None
+    on_completion: tuple[RunHook, ...] = ()
+    on_failure: tuple[RunHook, ...] = ()
+    on_running: tuple[RunHook, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskOptions(Options):
+    """The options of `@task`."""
+
+    tags: frozenset[str] = frozenset()
+    cache_policy: CachePolicy | None = None
+    cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None = None
+    cache_expiration: timedelta | None = None
+    task_run_name: RunName | None = None
+    retry_delay_seconds: RetryDelay | None = None
+    retry_jitter_factor: float | None = None
+    retry_condition_fn: RetryCondition | None = None
+    result_storage_key: str | None = None
+    refresh_cache: bool | None = None
+    on_rollback: tuple[Callable[[Any], Any], ...] = ()
+    on_commit: tuple[Callable[[Any], Any], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FlowOptions(Options):
+    """The options of `@flow`."""
+
+    flow_run_name: RunName | None = None
+    retry_delay_seconds: float | None = None
+    task_runner: Any = None
+    validate_parameters: bool = True
+    on_cancellation: tuple[RunHook, ...] = ()
+    on_crashed: tuple[RunHook, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Spec:
+    """A function and all that its decorator says about it."""
+
+    fn: Callable[..., Any]
+    name: str
+    """The name of the task or flow."""
+    key: str
+    """`module.qualname` of the function."""
+    binder: Binder
+    is_async: bool
+    options: Any
+    memo: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What the engine has worked out for this spec, kept beside it because a hit can't afford a second look-up."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TaskSpec(Spec):
+    """The spec of a task."""
+
+    options: TaskOptions
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FlowSpec(Spec):
+    """The spec of a flow."""
+
+    options: FlowOptions
+
+
+def task_spec(fn: Callable[..., Any], options: TaskOptions) -> TaskSpec:
+    """The spec of a task over `fn`."""
+    name = options.name or _name_of(fn)
+    return TaskSpec(fn, name, _key_of(fn), Binder(fn, f"task {name!r}"), _is_async(fn), options)
+
+
+def flow_spec(fn: Callable[..., Any], options: FlowOptions) -> FlowSpec:
+    """The spec of a flow over `fn`."""
+    name = options.name or _name_of(fn).replace("_", "-")
+    return FlowSpec(fn, name, _key_of(fn), Binder(fn, f"flow {name!r}"), _is_async(fn), options)
+
+
+def checked(
+    kind: type[AnyOptions], given: Mapping[str, Any], base: AnyOptions | None = None, label: str = "@task"
+) -> AnyOptions:
+    """The options in `given` over those of `base`.
+
+    Raises:
+        ParameterTypeError: an option that does not exist, or has the wrong type.
+        ConfigurationError: a value that can't be right.
+    """
+    known = {field.name for field in dataclasses.fields(kind)}
+    for name in given:
+        if name not in known:
+            raise ParameterTypeError(_unknown_option(name, known, label))
+    values = {name: _checked_option(name, value, label) for name, value in given.items()}
+    options = dataclasses.replace(base, **values) if base is not None else kind(**values)
+    if isinstance(options, TaskOptions):
+        _check_together(options, label)
+    return options
+
+
+def _unknown_option(name: str, known: set[str], label: str) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"It takes: {', '.join(sorted(known))}."
+    return f"{label} has no option {name!r}. {hint}"
+
+
+def _checked_option(name: str, value: Any, label: str) -> Any:
+    if name in _COLLECTED:
+        return _COLLECTED[name](name, value, label)
+    if value is None and name not in ("cache_result_in_memory", "validate_parameters"):
+        return None
+    check = _CHECKS.get(name)
+    if check is not None:
+        allowed, fits = check
+        if not fits(value):
+            raise ParameterTypeError(
+                f"{label} got {name}={value!r}, of type {type(value).__name__}; it takes {allowed}."
+            )
+    if name == "result_serializer":
+        resolve_serializer(value)
+    return value
+
+
+def _hooks(name: str, value: Any, label: str) -> tuple[Any, ...]:
+    hooks = tuple(value) if isinstance(value, (list, tuple)) else None if value is not None else ()
+    if hooks is None or not all(map(callable, hooks)):
+        raise ParameterTypeError(f"{label} got {name}={value!r}; it takes a list of functions, such as [notify].")
+    return hooks
+
+
+def _tags(name: str, value: Any, label: str) -> frozenset[str]:
+    tags = value if value is not None else ()
+    if isinstance(tags, (str, bytes)) or not isinstance(tags, Iterable):
+        raise ParameterTypeError(f"{label} got tags={value!r}; it takes a list of strings, such as ['nightly'].")
+    tags = frozenset(tags)
+    if not all(isinstance(tag, str) for tag in tags):
+        raise ParameterTypeError(f"{label} got tags={value!r}; each tag has to be a string.")
+    return tags
+
+
+def _check_together(options: TaskOptions, label: str) -> None:
+    if options.cache_expiration is not None and options.cache_expiration < timedelta(0):
+        raise ConfigurationError(f"{label} got a negative cache_expiration, {options.cache_expiration}.")
+    delays = options.retry_delay_seconds
+    if isinstance(delays, list) and len(delays) > 50:
+        raise ConfigurationError(f"{label} got {len(delays)} values of retry_delay_seconds; it takes at most 50.")
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_number(value) and value > 0
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_delay(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(_is_number(delay) and delay >= 0 for delay in value)
+    return callable(value) or (_is_number(value) and value >= 0)
+
+
+def _is_storage(value: Any) -> bool:
+    if isinstance(value, type):
+        return False
+    verbs = all(callable(getattr(value, verb, None)) for verb in ("read_path", "write_path"))
+    return verbs or hasattr(value, "entries") or isinstance(value, (str, os.PathLike, Path))
+
+
+_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "name": ("a string", _is_text),
+    "description": ("a string", _is_text),
+    "version": ("a string", _is_text),
+    "retries": ("a whole number, 0 or more", _is_count),
+    "retry_delay_seconds": (
+        "a number of seconds, a list of them, or a function of the number of retries",
+        _is_delay,
+    ),
+    "retry_jitter_factor": ("a number, 0 or more", lambda v: _is_number(v) and v >= 0),
+    "retry_condition_fn": ("a function of task, task run and state", callable),
+    "timeout_seconds": ("a number of seconds, more than 0", _is_positive),
+    "persist_result": ("True, False or None", _is_bool),
+    "refresh_cache": ("True, False or None", _is_bool),
+    "log_prints": ("True, False or None", _is_bool),
+    "cache_result_in_memory": ("True or False", _is_bool),
+    "validate_parameters": ("True or False", _is_bool),
+    "cache_policy": (
+        "a cache policy, such as INPUTS or INPUTS + TASK_SOURCE of kept.cache_policies",
+        lambda v: isinstance(v, CachePolicy),
+    ),
+    "cache_key_fn": ("a function of the run's context and its parameters", callable),
+    "cache_expiration": ("a datetime.timedelta", lambda v: isinstance(v, timedelta)),
+    "result_storage_key": ("a string, such as 'report-{parameters[day]}.pickle'", _is_text),
+    "result_storage": (
+        "a path, a filesystem such as LocalFileSystem(basepath=...), or an object with read_path and write_path",
+        _is_storage,
+    ),
+    "result_serializer": ("a Serializer or the name of one", lambda v: isinstance(v, (str, Serializer))),
+    "task_run_name": ("a template or a function without arguments", lambda v: _is_text(v) or callable(v)),
+    "flow_run_name": ("a template or a function without arguments", lambda v: _is_text(v) or callable(v)),
+    "task_runner": ("a task runner, such as ThreadPoolTaskRunner()", lambda v: hasattr(v, "submit")),
+}
+_COLLECTED: dict[str, Callable[[str, Any, str], Any]] = {
+    **dict.fromkeys(
+        (
+            "on_completion",
+            "on_failure",
+            "on_running",
+            "on_rollback",
+            "on_commit",
+            "on_cancellation",
+            "on_crashed",
+        ),
+        _hooks,
+    ),
+    "tags": _tags,
+}
+
+
+def check_callable(fn: Any, label: str) -> None:
+    """Raise a sentence for what can't be decorated."""
+    if isinstance(fn, type):
+        raise ParameterTypeError(f"{label} can't decorate the class {fn.__name__!r}; decorate one of its methods.")
+    if isinstance(fn, (classmethod, staticmethod)):
+        kind = type(fn).__name__
+        raise ParameterTypeError(f"{label} stands above @{kind}; put it below, closest to the function.")
+    if not callable(fn):
+        raise ParameterTypeError(
+            f"{label} was applied to {fn!r}, which is not a function. Options are passed by name: {label}(name=...)."
+        )
+
+
+def check_name(name: Any, label: str) -> None:
+    """Raise `InvalidNameError` for a name that can't be shown or filed."""
+    if name is not None and (not isinstance(name, str) or not name or any(c in name for c in "/%&<>")):
+        raise InvalidNameError(f"{label} got the name {name!r}; a name is a string without any of / % & < >.")
+
+
+def cached_on_purpose(options: TaskOptions) -> bool:
+    """Whether the options ask for the result to be kept, without saying persist_result."""
+    policy = options.cache_policy
+    return (
+        (policy is not None and not isinstance(policy, type(NO_CACHE)))
+        or options.cache_key_fn is not None
+        or options.result_storage is not None
+        or options.result_storage_key is not None
+        or options.result_serializer is not None
+    )
+
+
+def policy_of(options: TaskOptions) -> CachePolicy | None:
+    """The policy that the options name; a key function is one."""
+    if options.cache_key_fn is not None:
+        return CacheKeyFnPolicy(cache_key_fn=options.cache_key_fn)
+    return options.cache_policy
+
+
+def _name_of(fn: Callable[..., Any]) -> str:
+    return getattr(fn, "__name__", None) or type(fn).__name__
+
+
+def _key_of(fn: Callable[..., Any]) -> str:
+    qualname = getattr(fn, "__qualname__", None) or type(fn).__qualname__
+    return f"{getattr(fn, '__module__', None) or '<unknown>'}.{qualname}"
+
+
+def _is_async(fn: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004

@@ -1,0 +1,104 @@
+"""The driver of a run in plain code: does what the steps ask for in the calling thread."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from kept.engine.effects import Call, Io, RunTimeout, Sleep, Steps, Wait
+from kept.futures import wait
+
+T = TypeVar("T")
+
+
+def drive(steps: Steps[T]) -> T:
+    """Run the steps to their end and return what they return."""
+    try:
+        effect = next(steps)
+        while True:
+            try:
+                answer = _DO[effect.__class__](effect)
+            except BaseException as error:
+                effect = steps.throw(error)
+            else:
+                effect = steps.send(answer)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+def _call(effect: Call) -> Any:
+    if effect.timeout is None:
+        return effect.fn(*effect.args, **effect.kwargs)
+    with _stopped_after(effect.timeout):
+        return effect.fn(*effect.args, **effect.kwargs)
+
+
+def _io(effect: Io) -> Any:
+    return effect.fn(*effect.args)
+
+
+def _sleep(effect: Sleep) -> None:
+    time.sleep(effect.seconds)
+
+
+def _wait(effect: Wait) -> None:
+    wait(effect.futures)
+
+
+_DO: dict[type, Callable[[Any], Any]] = {Call: _call, Io: _io, Sleep: _sleep, Wait: _wait}
+
+
+def _stopped_after(seconds: float) -> contextlib.AbstractContextManager[None]:
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
+        return _alarm(seconds)
+    return _thread_alarm(seconds)
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Stop the main thread by a signal, which also interrupts a sleep or a read."""
+
+    def stop(*_: object) -> None:
+        raise RunTimeout
+
+    began = time.monotonic()
+    handler = signal.signal(signal.SIGALRM, stop)
+    left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        if left:  # a timeout around this one goes on
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-6))
+
+
+@contextlib.contextmanager
+def _thread_alarm(seconds: float) -> Iterator[None]:
+    """Stop another thread by an exception, which it meets at its next step of Python.
+
+    Code that stays in C, as a long sleep does, is stopped only when it returns.
+    """
+    lock, ended = threading.Lock(), False
+    raise_in = functools.partial(ctypes.pythonapi.PyThreadState_SetAsyncExc, ctypes.c_ulong(threading.get_ident()))
+
+    def stop() -> None:
+        with lock:
+            if not ended:
+                raise_in(ctypes.py_object(RunTimeout))
+
+    timer = threading.Timer(seconds, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        with lock:
+            ended = True
+        timer.cancel()

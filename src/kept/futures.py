@@ -1,0 +1,369 @@
+"""Futures of task runs: what `.submit` returns, how to wait for them, and how they are found inside arguments."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import copy
+import dataclasses
+import operator
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from kept.context import TaskRun
+from kept.exceptions import MissingResult
+from kept.states import Loadable, Pending, State
+from kept.utilities.annotations import BaseAnnotation, allow_failure, opaque, quote
+
+R = TypeVar("R")
+
+
+class KeptFuture(Generic[R]):
+    """The result of a task run that may not have ended yet. Runners subclass it."""
+
+    __slots__ = ()
+
+    @property
+    def task_run_id(self) -> str:
+        """The id of the task run."""
+        raise NotImplementedError
+
+    @property
+    def state(self) -> State[R]:
+        """The state of the task run now."""
+        raise NotImplementedError
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Return when the run has ended, or after `timeout` seconds."""
+        raise NotImplementedError
+
+    def done(self) -> bool:
+        """Whether the run has ended."""
+        return self.state.is_final()
+
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
+        """The value of the run, once it has ended.
+
+        Arguments:
+            timeout: how long to wait at most, in seconds; as long as it takes by default.
+            raise_on_failure: raise the run's error (the default), or return it.
+
+        Raises:
+            TimeoutError: the run has not ended in time.
+        """
+        raise NotImplementedError
+
+    async def aresult(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
+        """`result()`, to await."""
+        import asyncio  # noqa: PLC0415 - 30 ms that only async callers need
+
+        await asyncio.to_thread(self.wait, timeout)
+        return self.result(timeout=0 if timeout is not None else None, raise_on_failure=raise_on_failure)
+
+    def add_done_callback(self, fn: Callable[[KeptFuture[R]], Any]) -> None:
+        """Call `fn(self)` when the run has ended, at once if it has."""
+        raise NotImplementedError
+
+
+class KeptConcurrentFuture(KeptFuture[R]):
+    """A future over one of `concurrent.futures`, whose result is the final state."""
+
+    __slots__ = ("_run", "_wrapped")
+
+    def __init__(self, run: TaskRun, wrapped: concurrent.futures.Future[State[R]]) -> None:
+        self._run = run
+        self._wrapped = wrapped
+
+    @property
+    def task_run_id(self) -> str:
+        """The id of the task run."""
+        return self._run.id
+
+    @property
+    def wrapped_future(self) -> concurrent.futures.Future[State[R]]:
+        """The future underneath."""
+        return self._wrapped
+
+    @property
+    def state(self) -> State[R]:
+        """The state of the task run now."""
+        if self._wrapped.done():
+            return self._wrapped.result()
+        return self._run.state or Pending()
+
+    def done(self) -> bool:
+        """Whether the run has ended."""
+        return self._wrapped.done()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Return when the run has ended, or after `timeout` seconds."""
+        concurrent.futures.wait([self._wrapped], timeout)
+
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
+        """The value of the run, once it has ended."""
+        try:
+            state = self._wrapped.result(timeout)
+        except concurrent.futures.TimeoutError:
+            raise TimeoutError(f"Task run '{self._run.name}' did not finish within {timeout} seconds.") from None
+        return state.result(raise_on_failure=raise_on_failure)
+
+    def add_done_callback(self, fn: Callable[[KeptFuture[R]], Any]) -> None:
+        """Call `fn(self)` when the run has ended, at once if it has."""
+        self._wrapped.add_done_callback(lambda _: fn(self))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._run.name!r}, {self.state})"
+
+
+class KeptFutureList(list[KeptFuture[R]]):
+    """What `.map` returns: the futures, in the order of the inputs."""
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Return when all have ended, or after `timeout` seconds."""
+        wait(self, timeout)
+
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[R]:
+        """The values, in order. Raises `TimeoutError` if they have not all ended within `timeout` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        return [future.result(timeout=_left(deadline), raise_on_failure=raise_on_failure) for future in self]
+
+
+class DoneAndNotDoneFutures(NamedTuple, Generic[R]):
+    """What `wait` returns."""
+
+    done: set[KeptFuture[R]]
+    not_done: set[KeptFuture[R]]
+
+
+def wait(futures: Iterable[KeptFuture[R]], timeout: float | None = None) -> DoneAndNotDoneFutures[R]:
+    """Wait until all futures have ended, or for `timeout` seconds."""
+    everyone = list(futures)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    for future in everyone:
+        future.wait(_left(deadline))
+    done = {future for future in everyone if future.done()}
+    return DoneAndNotDoneFutures(done, set(everyone) - done)
+
+
+def as_completed(futures: Iterable[KeptFuture[R]], timeout: float | None = None) -> Iterator[KeptFuture[R]]:
+    """Give the futures one by one as they end. Raises `TimeoutError` if not all have after `timeout` seconds."""
+    everyone = set(futures)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    ended: list[KeptFuture[R]] = []
+    changed = threading.Condition()
+
+    def note(future: KeptFuture[R]) -> None:
+        with changed:
+            ended.append(future)
+            changed.notify()
+
+    for future in everyone:
+        future.add_done_callback(note)
+    for count in range(len(everyone)):
+        with changed:
+            if not changed.wait_for(lambda: ended, _left(deadline)):
+                raise TimeoutError(f"{len(everyone) - count} of {len(everyone)} futures have not ended.")
+            future = ended.pop(0)
+        yield future
+
+
+def resolve_futures_to_states(expr: Any) -> Any:
+    """The same structure with each future, once it has ended, replaced by its state."""
+
+    def swap(handle: Any) -> Any:
+        if not isinstance(handle, KeptFuture):
+            return handle
+        handle.wait()
+        return handle.state
+
+    return replace_handles(expr, swap)
+
+
+def resolve_futures_to_results(expr: Any) -> Any:
+    """The same structure with each future and state replaced by its value; a failed one raises its error."""
+
+    def swap(handle: Any) -> Any:
+        if isinstance(handle, (KeptFuture, State)):
+            return handle.result()
+        return handle
+
+    return replace_handles(expr, swap)
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+# What can't hold a future. Most arguments are of these types, and are passed over at the cost of one look-up.
+_ATOMS = frozenset(
+    {type(None), bool, int, float, complex, str, bytes, bytearray, type, range, slice},
+)
+_HANDLES = (KeptFuture, State, BaseAnnotation)
+
+
+def can_hold_handles(parameters: dict[str, Any]) -> bool:
+    """Whether any of these could be or hold a future, by a look at their types alone."""
+    return not _ATOMS.issuperset(map(type, parameters.values()))
+
+
+def find_handles(expr: Any) -> list[Any]:
+    """The futures, states and annotations inside a value: in lists, tuples, sets, dicts, dataclasses and models.
+
+    What stands inside an annotation is not listed, only the annotation.
+    """
+    found: list[Any] = []
+    _find(expr, found, set())
+    return found
+
+
+def _find(value: Any, found: list[Any], seen: set[int]) -> None:
+    if value.__class__ in _ATOMS:
+        return
+    if isinstance(value, _HANDLES):
+        found.append(value)
+        return
+    children = _children(value)
+    # The types of a million numbers are looked at in C.
+    if not children or _ATOMS.issuperset(map(type, children)):
+        return
+    if id(value) not in seen:
+        seen.add(id(value))
+        for child in children:
+            _find(child, found, seen)
+
+
+def _children(value: Any) -> Any:
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return value
+    if isinstance(value, dict):
+        return [*value.keys(), *value.values()]
+    names = _field_names(value)
+    return [getattr(value, name) for name in names if hasattr(value, name)] if names else ()
+
+
+def _field_names(value: Any) -> Iterable[str]:
+    if isinstance(value, type):
+        return ()
+    if dataclasses.is_dataclass(value):
+        return [field.name for field in dataclasses.fields(value)]
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is not None and isinstance(value, pydantic.BaseModel):
+        return list(type(value).model_fields)
+    return ()
+
+
+def replace_handles(expr: Any, swap: Callable[[Any], Any]) -> Any:
+    """`expr` with `swap(handle)` in place of each future, state and annotation.
+
+    Only what holds one is copied; a value without any is returned itself.
+    """
+    return _replace(expr, swap, {})
+
+
+def _replace(value: Any, swap: Callable[[Any], Any], done: dict[int, Any]) -> Any:
+    if value.__class__ in _ATOMS:
+        return value
+    if isinstance(value, _HANDLES):
+        return swap(value)
+    if id(value) not in done:
+        done[id(value)] = value
+        done[id(value)] = _rebuilt(value, lambda child: _replace(child, swap, done))
+    return done[id(value)]
+
+
+def _rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
+    before = list(_children(value))
+    after = [change(child) for child in before]
+    if all(map(operator.is_, before, after)):
+        return value
+    if isinstance(value, dict):
+        half = len(after) // 2
+        return _same_kind(value, dict(zip(after[:half], after[half:], strict=True)))
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*after)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return _same_kind(value, after)
+    names = [name for name in _field_names(value) if hasattr(value, name)]
+    return _with_fields(value, dict(zip(names, after, strict=True)))
+
+
+def _same_kind(value: Any, content: Any) -> Any:
+    kind = type(value)
+    if kind is type(content):
+        return content
+    default_factory = getattr(value, "default_factory", None)
+    return kind(default_factory, content) if default_factory else kind(content)
+
+
+def _with_fields(value: Any, changed: dict[str, Any]) -> Any:
+    # A copy, not a new one: that would run __init__ and its checks a second time.
+    twin = copy.copy(value)
+    for name, content in changed.items():
+        object.__setattr__(twin, name, content)
+    return twin
+
+
+def unfinished(handles: Iterable[Any]) -> list[KeptFuture[Any]]:
+    """The futures among these, also inside annotations other than `quote`, that have not ended."""
+    waiting: list[KeptFuture[Any]] = []
+    for handle in handles:
+        if isinstance(handle, KeptFuture):
+            waiting += [] if handle.done() else [handle]
+        elif isinstance(handle, BaseAnnotation) and not isinstance(handle, quote):
+            waiting += unfinished(find_handles(handle.value))
+    return waiting
+
+
+class Resolver:
+    """Replaces handles by values, as the `swap` of `replace_handles`, and remembers what it learns on the way.
+
+    Attributes:
+        known: the fingerprints of values that came from the store, by id.
+        failed: why the run can't start, or empty if it can.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[int, str] = {}
+        self.failed = ""
+
+    def __call__(self, handle: Any) -> Any:
+        """The value of one handle."""
+        if isinstance(handle, BaseAnnotation):
+            return self._annotated(handle)
+        return self._value(handle.state if isinstance(handle, KeptFuture) else handle, tolerant=False)
+
+    def _annotated(self, handle: Any) -> Any:
+        if isinstance(handle, quote):
+            return handle.value
+        if isinstance(handle, opaque):
+            inner = handle.value
+            return self(inner) if isinstance(inner, (KeptFuture, State)) else inner
+        if isinstance(handle, allow_failure):
+            return replace_handles(handle.value, self._tolerant)
+        return replace_handles(handle.value, self)
+
+    def _tolerant(self, handle: Any) -> Any:
+        if isinstance(handle, BaseAnnotation):
+            return self._annotated(handle)
+        return self._value(handle.state if isinstance(handle, KeptFuture) else handle, tolerant=True)
+
+    def _value(self, state: State[Any], tolerant: bool) -> Any:
+        if state.is_completed():
+            return self._fresh(state.data) if isinstance(state.data, Loadable) else state.data
+        if tolerant and state.is_final():
+            return state.result(raise_on_failure=False)
+        self.failed = self.failed or f"Upstream run did not reach a 'COMPLETED' state; it is {state}."
+        return None
+
+    def _fresh(self, data: Loadable) -> Any:
+        # What was kept is read again for each who takes it: nobody sees what another does to it, and its
+        # fingerprint is known without hashing.
+        try:
+            value, fingerprint = data.load_copy()
+        except MissingResult:  # dropped from the store meanwhile; the run that computed it may still have it
+            return data.load_result()
+        if fingerprint is not None:
+            self.known[id(value)] = fingerprint
+        return value

@@ -1,0 +1,316 @@
+"""Results and the store that keeps them: a serializer, entries, blobs and locks, put together for a run."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from kept.context import FlowRunContext, TaskRunContext, current_run
+from kept.exceptions import ConfigurationError, HashError, KeptException, MissingResult
+from kept.fingerprint import fingerprint
+from kept.locking.filesystem import FileSystemLockManager
+from kept.locking.memory import MemoryLockManager
+from kept.serializers import Serializer
+from kept.settings import Settings, get_current_settings
+from kept.states import Loadable
+from kept.store import Entry, Miss, Store, open_store
+from kept.store.objects import ObjectBlobs, ObjectEntries
+
+INLINE_LIMIT = 32 * 1024
+"""Payloads up to this many bytes live in their entry; larger ones become blobs."""
+
+
+class Origin(NamedTuple):
+    """Who computed a result."""
+
+    task: str = ""
+    run: str = ""
+    flow_run: str = ""
+    seconds: float = 0.0
+
+
+class ResultRecordMetadata(NamedTuple):
+    """What is known of a kept result besides its value."""
+
+    storage_key: str
+    """The key it is kept under."""
+    expiration: datetime | None
+    """When it stops being valid, in UTC; None for never."""
+    serializer: str
+    """How it became bytes, by name."""
+
+
+class ResultRecord(NamedTuple):
+    """A result that was read from a store."""
+
+    result: Any
+    metadata: ResultRecordMetadata
+
+
+class KeptResult(Loadable):
+    """The value of a completed run as it is kept: read when first asked for, and remembered."""
+
+    __slots__ = ("_value", "entry", "store")
+
+    _UNREAD = object()
+
+    def __init__(self, store: ResultStore, entry: Entry, value: Any = _UNREAD) -> None:
+        self.store = store
+        self.entry = entry
+        self._value = value
+
+    def load_result(self) -> Any:
+        """The value; the same object each time. Raises `MissingResult` if it can't be read any more."""
+        if self._value is self._UNREAD:
+            self._value = self._read()
+        return self._value
+
+    def load_copy(self) -> tuple[Any, str | None]:
+        """A fresh copy of the value, and its fingerprint. Raises `MissingResult` if it can't be read any more."""
+        return self._read(), self.entry.fingerprint
+
+    def _read(self) -> Any:
+        value = self.store.fetch(self.entry)
+        if isinstance(value, Miss):
+            raise MissingResult(
+                f"The result kept under {self.entry.key!r} in {self.store.location} can't be read any more: "
+                f"{value.reason}. Run the flow again to compute it anew."
+            )
+        return value
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (self.load_result(),)
+
+
+def _rebuild(value: Any) -> Any:
+    return value
+
+
+class ResultStore:
+    """Keeps results under keys.
+
+    Arguments:
+        result_storage: where payloads live: a path, a filesystem (`LocalFileSystem(...)` or any object with
+            `read_path` and `write_path`), or None for the default of the settings.
+        metadata_storage: where entries live, if elsewhere; the same choices.
+        serializer: a `Serializer` or the name of one; None for the default of the settings.
+        lock_manager: who hands out locks for `SERIALIZABLE` transactions.
+    """
+
+    def __init__(
+        self,
+        result_storage: Any = None,
+        metadata_storage: Any = None,
+        serializer: Serializer | str | None = None,
+        lock_manager: Any = None,
+    ) -> None:
+        settings = get_current_settings()
+        storage = resolve_storage(result_storage, settings)
+        self.storage = result_storage
+        self.entries = resolve_storage(metadata_storage, settings).entries if metadata_storage else storage.entries
+        self.blobs = storage.blobs
+        self.location = storage.location
+        self.serializer = resolve_serializer(serializer or settings.results.default_serializer)
+        self.serializer_name = self.serializer.name
+        self.lock_manager = lock_manager
+        # With entries elsewhere, payloads belong where the user put them, however small.
+        self.slow = isinstance(self.entries, ObjectEntries)
+        """Whether reading takes so long that an event loop should not wait for it."""
+        self._inline_limit = -1 if metadata_storage else INLINE_LIMIT
+
+    def lookup(self, key: str) -> Entry | Miss:
+        """The entry at `key`, whether or not it has expired, or why there is none. Raises `StoreError`."""
+        return self.entries.get(key)
+
+    def fetch(self, entry: Entry) -> Any:
+        """A fresh copy of the value of an entry, or a `Miss` that says why it can't be had. Raises `StoreError`."""
+        data: Any = entry.payload
+        if data is None:
+            data = self.blobs.open(entry.blob or "")
+            if isinstance(data, Miss):
+                return data
+        if len(data) != entry.size:
+            return Miss(f"damaged: {len(data)} bytes instead of {entry.size}")
+        try:
+            if entry.serializer == self.serializer_name:
+                return self.serializer.loads(data)
+            return Serializer.from_name(entry.serializer).loads(data)
+        except KeptException as error:
+            return Miss(f"unreadable: {error}")
+        except Exception as error:  # a user's serializer may raise anything
+            return Miss(f"unreadable: {self.serializer_name} raised {type(error).__name__}: {error}")
+
+    def pack(
+        self,
+        value: Any,
+        key: str,
+        parts: dict[str, str] | None = None,
+        expires: float | None = None,
+        origin: Origin = Origin(),  # noqa: B008 - a tuple, never changed
+    ) -> Entry:
+        """An entry for `value`, its payload written already if it is large; visible once `publish`ed.
+
+        Raises:
+            SerializationError: the value can't become bytes.
+            StoreError: the payload can't be written.
+        """
+        chunks = self.serializer.chunks(value)
+        size = sum([chunk.nbytes if isinstance(chunk, memoryview) else len(chunk) for chunk in chunks])
+        small = size <= self._inline_limit
+        return Entry(
+            key=key,
+            created=time.time(),
+            expires=expires,
+            serializer=self.serializer_name,
+            fingerprint=_fingerprint_or_none(value),
+            size=size,
+            payload=_joined(chunks) if small else None,
+            blob=None if small else self.blobs.put(chunks),
+            parts=json.dumps(parts) if parts else "{}",
+            task=origin.task,
+            run=origin.run,
+            flow_run=origin.flow_run,
+            seconds=origin.seconds,
+        )
+
+    def publish(self, entries: Sequence[Entry]) -> None:
+        """Make packed entries visible, all at once. Raises `StoreError`."""
+        self.entries.put(entries)
+
+    def locks(self) -> Any:
+        """Who hands out the locks on keys: the manager that was given, else files beside an embedded store.
+
+        For a file system of the user's own there is no safe place for lock files, so its locks hold within this
+        process only; a manager of the user's choice reaches further.
+        """
+        if self.lock_manager is None:
+            local = Path(self.location).is_absolute()
+            self.lock_manager = FileSystemLockManager(Path(self.location) / "locks") if local else _process_locks()
+        return self.lock_manager
+
+    def read(self, key: str) -> ResultRecord:
+        """The result kept under `key`.
+
+        Raises:
+            MissingResult: there is none, it has expired, or it can't be read.
+        """
+        found = self.lookup(key)
+        if isinstance(found, Entry) and found.expires is not None and found.expires <= time.time():
+            found = Miss("expired")
+        value = found if isinstance(found, Miss) else self.fetch(found)
+        if isinstance(value, Miss):
+            raise MissingResult(f"No result under {key!r} in {self.location}: {value.reason}.")
+        entry = cast(Entry, found)
+        expiration = None if entry.expires is None else datetime.fromtimestamp(entry.expires, timezone.utc)
+        return ResultRecord(value, ResultRecordMetadata(key, expiration, entry.serializer))
+
+    def write(self, obj: Any, key: str, expiration: datetime | None = None) -> None:
+        """Keep `obj` under `key` until `expiration`, for ever by default."""
+        expires = None if expiration is None else expiration.timestamp()
+        self.publish([self.pack(obj, key, expires=expires)])
+
+    def exists(self, key: str) -> bool:
+        """Whether a result is kept under `key` that has not expired."""
+        found = self.lookup(key)
+        return isinstance(found, Entry) and (found.expires is None or found.expires > time.time())
+
+    async def aread(self, key: str) -> ResultRecord:
+        """`read()`, to await."""
+        return self.read(key)
+
+    async def awrite(self, obj: Any, key: str, expiration: datetime | None = None) -> None:
+        """`write()`, to await."""
+        self.write(obj, key, expiration)
+
+    async def aexists(self, key: str) -> bool:
+        """`exists()`, to await."""
+        return self.exists(key)
+
+    def __repr__(self) -> str:
+        return f"ResultStore({self.location!r}, serializer={self.serializer_name!r})"
+
+
+@functools.cache
+def _process_locks() -> MemoryLockManager:
+    return MemoryLockManager()
+
+
+def get_result_store() -> ResultStore:
+    """The store of the run that this code is part of, or the default store outside a run."""
+    context = current_run()
+    if isinstance(context, (FlowRunContext, TaskRunContext)) and context.result_store is not None:
+        return cast(ResultStore, context.result_store)
+    return ResultStore()
+
+
+def should_persist_result() -> bool:
+    """Whether the run that this code is part of keeps its result; the settings' default outside a run."""
+    context = current_run()
+    if isinstance(context, (FlowRunContext, TaskRunContext)) and context.persist_result is not None:
+        return context.persist_result
+    return bool(get_current_settings().results.persist_by_default)
+
+
+def resolve_serializer(serializer: Serializer | str) -> Serializer:
+    """The serializer itself, or the one of this name. Raises `ConfigurationError` or `SerializationError`."""
+    if isinstance(serializer, str):
+        return Serializer.from_name(serializer)
+    if isinstance(serializer, Serializer):
+        return serializer
+    raise ConfigurationError(
+        f"result_serializer is {serializer!r}. It has to be a Serializer or the name of one: "
+        "'pickle', 'json', 'compressed/pickle', 'compressed/json'."
+    )
+
+
+def resolve_storage(storage: Any, settings: Settings) -> Store:
+    """The store behind a `result_storage`, a `key_storage` or the default. Raises `ConfigurationError`."""
+    if storage is None:
+        storage = settings.results.default_storage_block
+    if storage is None:
+        return open_store(Path(settings.results.local_storage_path), settings.results.store_layout)
+    if isinstance(storage, Store):
+        return storage
+    if isinstance(storage, os.PathLike):
+        return open_store(Path(storage).expanduser(), settings.results.store_layout)
+    if isinstance(storage, str):
+        return open_store(_path_of(storage), settings.results.store_layout)
+    if _is_filesystem(storage):
+        return Store(entries=ObjectEntries(storage), blobs=ObjectBlobs(storage), location=repr(storage))
+    raise ConfigurationError(
+        f"result_storage is {storage!r}, of type {type(storage).__name__}. It has to be a path, a filesystem such as "
+        "LocalFileSystem(basepath=...), or an object with read_path and write_path."
+    )
+
+
+def _path_of(text: str) -> Path:
+    if text.startswith(("/", "~", ".")):
+        return Path(text).expanduser()
+    raise ConfigurationError(
+        f"result_storage is {text!r}, which reads as a reference to a saved block; those come with a later version "
+        f"of kept. For a folder of this name write './{text}' or Path('{text}')."
+    )
+
+
+def _is_filesystem(storage: Any) -> bool:
+    verbs: list[Callable[..., Any] | None] = [getattr(storage, verb, None) for verb in ("read_path", "write_path")]
+    return not isinstance(storage, type) and all(callable(verb) for verb in verbs)
+
+
+def _fingerprint_or_none(value: Any) -> str | None:
+    # A result without stable content can be kept all the same; it is hashed when it is passed on, and named then.
+    try:
+        return fingerprint(value)
+    except HashError:
+        return None
+
+
+def _joined(chunks: Sequence[bytes | memoryview]) -> bytes:
+    first = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return first if isinstance(first, bytes) else bytes(first)

@@ -1,0 +1,61 @@
+"""What all task runners have in common."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable
+from typing import Any, Generic, Protocol, TypeVar
+
+from kept.engine.mapping import each_call
+from kept.engine.spec import TaskSpec
+from kept.futures import KeptFuture, KeptFutureList
+
+F = TypeVar("F", bound=KeptFuture[Any])
+
+
+class Runnable(Protocol):
+    """What a runner needs of a task."""
+
+    @property
+    def spec(self) -> TaskSpec:
+        """What runs."""
+
+
+class TaskRunner(Generic[F]):
+    """The base of task runners. A subclass implements `submit`, `pending` and `duplicate`."""
+
+    def duplicate(self) -> TaskRunner[F]:
+        """A fresh runner with the same options; each flow run gets one of its own."""
+        raise NotImplementedError
+
+    def submit(self, task: Runnable, parameters: dict[str, Any], wait_for: Iterable[Any] | None = None) -> F:
+        """Start a task run as soon as its inputs are there.
+
+        Arguments:
+            task: what to run.
+            parameters: the arguments by name; futures among them are awaited and resolved.
+            wait_for: futures to wait for whose values are not passed on.
+        """
+        raise NotImplementedError
+
+    def map(
+        self, task: Runnable, parameters: dict[str, Any], wait_for: Iterable[Any] | None = None
+    ) -> KeptFutureList[Any]:
+        """Start one run for each element of the iterables among the parameters."""
+        waits = list(wait_for or ()) or None
+        return KeptFutureList(self.submit(task, call, waits) for call in each_call(task.spec, parameters))
+
+    def pending(self) -> list[KeptFuture[Any]]:
+        """The futures of submitted runs that have not ended."""
+        raise NotImplementedError
+
+    def __enter__(self) -> TaskRunner[F]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        """Give back what the runner holds."""

@@ -1,0 +1,312 @@
+"""`@task`: a step whose result can be kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+from kept.cache_policies import source_digest
+from kept.context import FlowRunContext
+from kept.engine.drivers import drive, drive_async
+from kept.engine.spec import (
+    TaskOptions,
+    TaskSpec,
+    cached_on_purpose,
+    check_callable,
+    check_name,
+    checked,
+    task_spec,
+)
+from kept.engine.steps import TaskRunSteps
+from kept.exceptions import MissingContextError
+from kept.futures import KeptFuture, KeptFutureList
+from kept.utilities.annotations import unmapped
+from kept.utilities.hashing import hash_objects
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from kept.engine.spec import TaskKeywords
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_log = logging.getLogger("kept.tasks")
+
+
+class Task(Generic[P, R]):
+    """A function that runs as a step: logged, retried, and its result kept if asked for. Made by `@task`.
+
+    Arguments, each also an attribute:
+        fn: the function.
+        name: what it is called in logs; the function's name by default.
+        description: what it does; the function's docstring by default.
+        tags: words to find its runs by.
+        version: the author's word for this version of the task.
+        cache_policy: what goes into the key under which the result is kept, see `kept.cache_policies`.
+        cache_key_fn: a function of the run's context and the arguments by name, which returns the key.
+        cache_expiration: how long a kept result may be used, as a `timedelta`; for ever by default.
+        task_run_name: a template over the arguments, or a function, that names each run.
+        retries: how often a failed run is tried again.
+        retry_delay_seconds: seconds before each retry: a number, a list (its last one repeats), or a function of
+            the number of retries that returns a list.
+        retry_jitter_factor: how much longer a delay may randomly be; 0.5 for up to half as long again.
+        retry_condition_fn: a function of task, task run and state that says whether to try again.
+        persist_result: keep the result, or don't, whatever else is said.
+        result_storage: where it is kept: a path or a filesystem.
+        result_serializer: how it becomes bytes: "pickle", "json", "compressed/pickle", "compressed/json", or a
+            `Serializer`.
+        result_storage_key: a template for the key, over `parameters`, `flow_run` and `task_run`.
+        cache_result_in_memory: hold the value in the state of the run; if False it is read again when asked for.
+        timeout_seconds: seconds after which a run is stopped and fails.
+        log_prints: turn `print` into log records.
+        refresh_cache: run again and overwrite what is kept (True), or never do so (False), whatever the settings.
+        on_completion, on_failure, on_running: functions of task, task run and state, called when a run gets there.
+        on_rollback, on_commit: functions of the transaction, called when it ends so.
+
+    Raises:
+        ParameterTypeError: an option that does not exist or is of the wrong type.
+        ReservedArgumentError: a parameter of the function is named like an option of each call.
+    """
+
+    def __init__(self, fn: Callable[P, R], **options: Unpack[TaskKeywords]) -> None:
+        check_callable(fn, "@task")
+        check_name(options.get("name"), "@task")
+        self._set(fn, checked(TaskOptions, options))
+
+    def _set(self, fn: Callable[..., Any], options: TaskOptions) -> None:
+        self.spec: TaskSpec = task_spec(fn, options)
+        functools.update_wrapper(self, fn)
+        _warn_of_contradictions(self.spec)
+
+    @property
+    def fn(self) -> Callable[P, R]:
+        """The function underneath."""
+        return self.spec.fn
+
+    @property
+    def name(self) -> str:
+        """What the task is called in logs."""
+        return self.spec.name
+
+    @property
+    def task_key(self) -> str:
+        """`module.qualname` of the function."""
+        return self.spec.key
+
+    @property
+    def isasync(self) -> bool:
+        """Whether the function is async."""
+        return self.spec.is_async
+
+    @property
+    def description(self) -> str | None:
+        """What the task does."""
+        return self.spec.options.description or self.__doc__
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and name in TaskOptions.__dataclass_fields__:
+            return getattr(self.spec.options, name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+            """Run the task here and now."""
+
+    else:
+
+        def __call__(self, *args, return_state=False, wait_for=None, **kwargs):
+            """Run the task here and now, and return what its function returns.
+
+            Arguments:
+                return_state: return the final `State` instead, and raise nothing for a failed run.
+                wait_for: futures to wait for whose values are not passed on.
+            """
+            spec = self.spec
+            parameters = spec.binder.bind(args, kwargs)
+            if spec.is_async:
+                return self._called_async(parameters, return_state, wait_for)
+            state = drive(TaskRunSteps(spec, self, parameters).steps(wait_for))
+            return state if return_state else state.result()
+
+    async def _called_async(self, parameters: dict[str, Any], return_state: bool, wait_for: Any) -> Any:
+        state = await drive_async(TaskRunSteps(self.spec, self, parameters).steps(wait_for))
+        return state if return_state else state.result()
+
+    if TYPE_CHECKING:
+
+        def submit(self, *args: Any, **kwargs: Any) -> KeptFuture[R]:
+            """Start the task on the runner of the flow around."""
+
+        def map(self, *args: Any, **kwargs: Any) -> KeptFutureList[R]:
+            """Start the task for each element of the iterables among the arguments."""
+
+    else:
+
+        def submit(self, *args, return_state=False, wait_for=None, **kwargs):
+            """Start the task on the runner of the flow around, and return a future.
+
+            Arguments:
+                return_state: wait for the run and return its final `State`.
+                wait_for: futures to wait for whose values are not passed on.
+
+            Raises:
+                MissingContextError: there is no flow around.
+            """
+            future = _runner(self).submit(self, self.spec.binder.bind(args, kwargs), wait_for)
+            if not return_state:
+                return future
+            future.wait()
+            return future.state
+
+        def map(self, *args, return_state=False, wait_for=None, **kwargs):
+            """Start a run for each element of the iterables among the arguments, and return their futures.
+
+            Strings and bytes are values; wrap other iterables in `unmapped` to give them whole to each run.
+
+            Raises:
+                MappingMissingIterable: there is nothing to map over.
+                MappingLengthMismatch: the iterables differ in length.
+                MissingContextError: there is no flow around.
+            """
+            futures = _runner(self).map(self, self.spec.binder.bind(args, kwargs), wait_for)
+            if not return_state:
+                return futures
+            futures.wait()
+            return [future.state for future in futures]
+
+    def with_options(self, **options: Unpack[TaskKeywords]) -> Task[P, R]:
+        """The same task with other options; those not named stay as they are."""
+        check_name(options.get("name"), "with_options")
+        twin: Task[P, R] = object.__new__(type(self))
+        twin._set(self.spec.fn, checked(TaskOptions, options, self.spec.options, "with_options"))
+        return twin
+
+    def on_completion(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """Call `fn(task, task_run, state)` when a run completes; usable as a decorator."""
+        return self._add_hook("on_completion", fn)
+
+    def on_failure(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """Call `fn(task, task_run, state)` when a run fails; usable as a decorator."""
+        return self._add_hook("on_failure", fn)
+
+    def on_running(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """Call `fn(task, task_run, state)` when a run starts; usable as a decorator."""
+        return self._add_hook("on_running", fn)
+
+    def on_commit(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """Call `fn(transaction)` when the result is committed; usable as a decorator."""
+        return self._add_hook("on_commit", fn)
+
+    def on_rollback(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """Call `fn(transaction)` when the transaction around is rolled back; usable as a decorator."""
+        return self._add_hook("on_rollback", fn)
+
+    def _add_hook(self, moment: str, fn: Callable[..., Any]) -> Callable[..., Any]:
+        options = self.spec.options
+        hooks = [*getattr(options, moment), fn]
+        self.spec = dataclasses.replace(self.spec, options=checked(TaskOptions, {moment: hooks}, options), memo={})
+        return fn
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else _BoundTask(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name!r}>"
+
+
+class _BoundTask:
+    """A task that is a method, bound to its object, which is then an input like any other."""
+
+    def __init__(self, task: Task[..., Any], instance: Any) -> None:
+        self._task = task
+        self._instance = instance
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._task(self._instance, *args, **kwargs)
+
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        """Start the task on the runner of the flow around."""
+        return self._task.submit(self._instance, *args, **kwargs)
+
+    def map(self, *args: Any, **kwargs: Any) -> Any:
+        """Start the task for each element of the iterables among the arguments."""
+        return self._task.map(unmapped(self._instance), *args, **kwargs)
+
+    def with_options(self, **options: Any) -> _BoundTask:
+        """The same bound task with other options."""
+        return _BoundTask(self._task.with_options(**options), self._instance)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+
+@overload
+def task(fn: Callable[P, R], /) -> Task[P, R]: ...
+
+
+@overload
+def task(fn: None = None, /, **options: Unpack[TaskKeywords]) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+
+
+def task(fn: Any = None, /, **options: Any) -> Any:
+    """Make a function a task, with the options of `Task`.
+
+    >>> from kept.cache_policies import INPUTS
+    >>> @task(cache_policy=INPUTS)
+    ... def add_one(x: int) -> int:
+    ...     return x + 1
+    >>> add_one.name
+    'add_one'
+    """
+    if fn is None:
+        checked(TaskOptions, options)  # a wrong option is told at its own line, before the function is there
+        return functools.partial(task, **options)
+    return Task(fn, **options)
+
+
+def task_input_hash(context: Any, arguments: dict[str, Any]) -> str | None:
+    """A `cache_key_fn`: the key is the digest of the task, its source and its arguments.
+
+    Raises:
+        HashError: an argument has no stable content.
+    """
+    task = context.task
+    return hash_objects(task.task_key, source_digest(task.fn), arguments, raise_on_failure=True)
+
+
+def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
+    """A value for `retry_delay_seconds`: each delay is twice the one before.
+
+    Arguments:
+        backoff_factor: the first delay in seconds.
+
+    >>> exponential_backoff(10)(3)
+    [10, 20, 40]
+    """
+
+    def delays(retries: int) -> list[float]:
+        return [backoff_factor * 2**retry for retry in range(retries)]
+
+    return delays
+
+
+def _runner(task: Task[..., Any]) -> Any:
+    flow = FlowRunContext.get()
+    if flow is None or flow.task_runner is None:
+        raise MissingContextError(
+            f"Task {task.name!r} can't be submitted here: a task runner belongs to a flow run, and there is none. "
+            "Call it inside a function decorated with @flow, or call the task itself instead of .submit or .map."
+        )
+    return flow.task_runner
+
+
+def _warn_of_contradictions(spec: TaskSpec) -> None:
+    options = spec.options
+    if options.persist_result is False and cached_on_purpose(options):
+        _log.warning("Task %r has persist_result=False, so its other options about caching have no effect.", spec.name)
+    if options.cache_key_fn is not None and options.cache_policy is not None:
+        _log.warning("Task %r has both cache_key_fn and cache_policy; cache_key_fn is used.", spec.name)

@@ -1,0 +1,67 @@
+"""Wrappers that say how an argument of a task is to be treated."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class BaseAnnotation(Generic[T]):
+    """A value with a note on how to treat it. Two are equal when their kinds and values are."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+
+    def unwrap(self) -> T:
+        """The value without the note."""
+        return self.value
+
+    def rewrap(self, value: T) -> BaseAnnotation[T]:
+        """The same note on another value."""
+        return type(self)(value)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.value == other.value
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.value))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.value!r})"
+
+
+class unmapped(BaseAnnotation[T]):
+    """In `.map`, give this value whole to each run instead of iterating over it."""
+
+    __slots__ = ()
+
+
+class allow_failure(BaseAnnotation[T]):
+    """Run even if this upstream future failed; the task then gets its exception as the value."""
+
+    __slots__ = ()
+
+
+class quote(BaseAnnotation[T]):
+    """Don't look inside for futures to resolve; the task gets the value as it is."""
+
+    __slots__ = ()
+
+    def unquote(self) -> T:
+        """The value without the quotes."""
+        return self.value
+
+
+class opaque(BaseAnnotation[T]):
+    """Resolve this future itself, but don't look for futures inside other values."""
+
+    __slots__ = ()
+
+
+class freeze(BaseAnnotation[T]):
+    """A parameter fixed beforehand, for a call that is completed later."""
+
+    __slots__ = ()
