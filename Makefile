@@ -35,13 +35,13 @@ $(VENV)/bin/python:
 
 # Stamps: what is installed, and for which pyproject.toml.
 $(VENV)/.for-demo: pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install -q -e .
+	$(VENV)/bin/python -m pip install -qq -e .
 	@touch $@
 
 $(VENV)/.for-test: pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install -q -e '.[test]'
+	$(VENV)/bin/python -m pip install -qq -e '.[test]'
 	@touch $@ $(VENV)/.for-demo
 
 $(VENV)/.for-lint: pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install -q -e '.[dev]'
+	$(VENV)/bin/python -m pip install -qq -e '.[dev]'
 	@touch $@ $(VENV)/.for-demo $(VENV)/.for-test
