@@ -151,9 +151,7 @@ class Database:
         return connection
 
     def _plain_connection(self, target: str, *, uri: bool = False) -> sqlite3.Connection:
-        return sqlite3.connect(
-            target, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=uri
-        )
+        return sqlite3.connect(target, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=uri)
 
     def _connect_read_only(self) -> sqlite3.Connection:
         # A store on a read-only medium still gives hits. `immutable` ignores the write-ahead log, so it comes

@@ -130,8 +130,7 @@ class DiskBlobs:
                 _write_all(descriptor, pieces)
                 if _hash_file(descriptor, size) != digest:
                     raise StoreError(
-                        "the value changed while it was being kept: don't let other threads change what a "
-                        "task returns"
+                        "the value changed while it was being kept: don't let other threads change what a task returns"
                     )
                 os.fchmod(descriptor, 0o400)
                 if not _BOOT:

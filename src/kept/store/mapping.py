@@ -30,9 +30,7 @@ def map_private(descriptor: int, size: int, offset: int = 0) -> memoryview:
         return memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY, offset=offset))
     protection, flags = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | _NORESERVE
     if sys.version_info >= (3, 13):
-        return memoryview(
-            mmap.mmap(descriptor, size, flags=flags, prot=protection, offset=offset, trackfd=False)
-        )
+        return memoryview(mmap.mmap(descriptor, size, flags=flags, prot=protection, offset=offset, trackfd=False))
     return _map_by_libc(descriptor, size, offset, protection, flags)
 
 
