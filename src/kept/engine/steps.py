@@ -209,10 +209,8 @@ class TaskRunSteps:
         self.decision = Run(reason)
         if reason.startswith(_TROUBLE):
             key = self.identity.key if self.identity else None
-                self._log(
-                    logging.WARNING,
-                    f"The result kept under {key!r} is not used: {found.reason}. Running instead.",
-                )
+            self._log(logging.WARNING, f"The result kept under {key!r} is not used: {reason}. Running instead.")
+        return None
 
     def _warn_of_sharing(self, entry: Entry) -> None:
         parts = self.identity.parts if self.identity else {}
@@ -223,8 +221,8 @@ class TaskRunSteps:
             self.spec.memo["warned"] = True
             self._log(
                 logging.WARNING,
-                f"This result was kept by another task, {entry.task!r}: the cache policy of {self.spec.name!r} looks at "
-                "inputs only, so tasks with equal inputs share results. Add TASK_SOURCE to the policy to keep them "
+                f"This result was kept by another task, {entry.task!r}: the cache policy of {self.spec.name!r} looks "
+                "at inputs only, so tasks with equal inputs share results. Add TASK_SOURCE to the policy to keep them "
                 "apart. (Said once a task.)",
             )
 
