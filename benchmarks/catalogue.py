@@ -135,9 +135,7 @@ CASES: tuple[Case, ...] = (
         rows=(
             Row(figure="value", title="hit, 100 MB array as result", unit="ms", budget=2e-3),
             Row(figure="read", title="the same, and read through once", unit="ms"),
-            Row(
-                figure="mapped_value", title="hit, 100 MB array as result, joblib with `mmap_mode`", unit="ms"
-            ),
+            Row(figure="mapped_value", title="hit, 100 MB array as result, joblib with `mmap_mode`", unit="ms"),
             Row(figure="mapped_read", title="the same, and read through once", unit="ms"),
         ),
         sizes=_arrays(6, *ALL),

@@ -71,9 +71,7 @@ def _pip(folder: Path, peer: str, *arguments: str) -> None:
 
 def _source_digest() -> str:
     digest = hashlib.sha256()
-    files = [
-        path for path in (CHECKOUT / "src").rglob("*") if path.is_file() and "__pycache__" not in path.parts
-    ]
+    files = [path for path in (CHECKOUT / "src").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     for path in [CHECKOUT / "pyproject.toml", *sorted(files)]:
         digest.update(str(path.relative_to(CHECKOUT)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

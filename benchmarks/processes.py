@@ -68,9 +68,7 @@ class Bench:
             self.end_leftovers()
             shutil.rmtree(home, ignore_errors=True)
 
-    def _figures(
-        self, how: str, case: str, peer: str, sizes: dict[str, int], home: Path
-    ) -> dict[str, list[float]]:
+    def _figures(self, how: str, case: str, peer: str, sizes: dict[str, int], home: Path) -> dict[str, list[float]]:
         if how == "import":
             return self._imports(peer, sizes["repeats"], home)
         if how == "fresh":
@@ -82,9 +80,7 @@ class Bench:
 
     def _worker(self, peer: str, case: str, sizes: dict[str, int], home: Path) -> dict[str, list[float]]:
         script = str(HERE / f"cases_{peer}.py")
-        output = self._run(
-            [str(python_of(self.environments, peer)), script, case, json.dumps(sizes)], peer, home
-        )
+        output = self._run([str(python_of(self.environments, peer)), script, case, json.dumps(sizes)], peer, home)
         return dict(json.loads(output.splitlines()[-1])["figures"])
 
     def _fresh(self, peer: str, repeats: int, home: Path, settings: dict[str, str]) -> dict[str, list[float]]:
@@ -175,9 +171,7 @@ class Bench:
             "server", "start", "--host", "127.0.0.1", "--port", str(port),
         ]  # fmt: skip
         with (home / "server-log").open("w") as log:
-            server = subprocess.Popen(
-                command, env=self._environment("prefect", home), cwd=home, stdout=log, stderr=log
-            )
+            server = subprocess.Popen(command, env=self._environment("prefect", home), cwd=home, stdout=log, stderr=log)
         try:
             url = f"http://127.0.0.1:{port}/api"
             _wait_until_served(url + "/health")

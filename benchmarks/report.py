@@ -68,9 +68,7 @@ def markdown(results: Results) -> str:
         "",
         "Each figure is the median over the rounds of each round's median. `12x`: twelve times kept's.",
         "",
-        *_table(
-            results, ["work", *(TITLES[peer] for peer in results.peers), "kept must", "met"], _main_cells
-        ),
+        *_table(results, ["work", *(TITLES[peer] for peer in results.peers), "kept must", "met"], _main_cells),
         "",
         "## Spread",
         "",
@@ -113,13 +111,7 @@ def _main_cells(results: Results, case: Case, row: Row) -> list[str]:
         cells.append(f"**{cell}**" if peer == "kept" and found else cell)
     if row.budget is None:
         return [*cells, "", ""]
-    met = (
-        ""
-        if not ours
-        else "yes"
-        if median(ours) <= row.budget
-        else f"no, {_times(median(ours) / row.budget)}"
-    )
+    met = "" if not ours else "yes" if median(ours) <= row.budget else f"no, {_times(median(ours) / row.budget)}"
     return [*cells, f"<= {shown(row.budget, row)}", met]
 
 
@@ -134,13 +126,14 @@ def _spread_cells(results: Results, case: Case, row: Row) -> list[str]:
 def shown(value: float, row: Row) -> str:
     """A figure with its unit, to three digits."""
     scale, unit = SCALES[row.unit]
-    number = value * scale + 0.0
+    number = value * scale
     digits = 0 if abs(number) >= 100 else 1 if abs(number) >= 10 else 2
-    return f"{number:,.{digits}f} {unit}" if unit != "x" else f"{number:.2f} x"
+    number = round(number, digits) + 0.0  # never "-0.00"
+    return f"{number:,.{digits}f} {unit}"
 
 
 def _times(ratio: float) -> str:
-    return f"{ratio:,.0f}x" if ratio >= 10 else f"{ratio:.2g}x"
+    return f"{ratio:,.0f}x" if ratio >= 10 else f"{ratio:.2f}x"
 
 
 def machine(folder: Path) -> dict[str, str]:
@@ -184,6 +177,4 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
     changed = git("status", "--porcelain", "--", "src")
-    return (git("rev-parse", "--short", "HEAD") or "none") + (
-        ", with changes not committed" if changed else ""
-    )
+    return (git("rev-parse", "--short", "HEAD") or "none") + (", with changes not committed" if changed else "")

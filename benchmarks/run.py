@@ -55,9 +55,7 @@ def _measure(bench: Bench, options: argparse.Namespace) -> report.Results:
     start = perf_counter()
     for case in options.cases:
         for number in range(1, min(options.rounds, case.rounds or options.rounds) + 1):
-            for (
-                peer
-            ) in options.peers:  # one after the other, so that a slow minute of the machine hits them all
+            for peer in options.peers:  # one after the other, so that a slow minute of the machine hits them all
                 _turn(bench, results, case, peer, number, options)
     results.minutes = (perf_counter() - start) / 60
     results.load.append(f"{os.getloadavg()[0]:.1f}")
@@ -103,29 +101,15 @@ def _write(results: report.Results, options: argparse.Namespace) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure kept side by side with its peers.")
-    parser.add_argument(
-        "--cases", help="names, comma between (default: all): " + ", ".join(c.name for c in CASES)
-    )
+    parser.add_argument("--cases", help="names, comma between (default: all): " + ", ".join(c.name for c in CASES))
     parser.add_argument("--peers", help="names, comma between (default: all): " + ", ".join(PEERS))
-    parser.add_argument(
-        "--rounds", type=int, help="turns of each peer at each case (default: 3; 1 if --quick)"
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="small sizes: to see that it works, not to quote"
-    )
-    parser.add_argument(
-        "--full", action="store_true", help="a million entries, and Prefect at sizes it needs long for"
-    )
-    parser.add_argument(
-        "--timeout", type=float, help="seconds a process may take (default: 300; 3600 if --full)"
-    )
-    parser.add_argument(
-        "--envs", type=Path, default=environments.default_folder(), help="default: %(default)s"
-    )
+    parser.add_argument("--rounds", type=int, help="turns of each peer at each case (default: 3; 1 if --quick)")
+    parser.add_argument("--quick", action="store_true", help="small sizes: to see that it works, not to quote")
+    parser.add_argument("--full", action="store_true", help="a million entries, and Prefect at sizes it needs long for")
+    parser.add_argument("--timeout", type=float, help="seconds a process may take (default: 300; 3600 if --full)")
+    parser.add_argument("--envs", type=Path, default=environments.default_folder(), help="default: %(default)s")
     parser.add_argument("--work", type=Path, help="where the stores are made (default: in --envs)")
-    parser.add_argument(
-        "--out", type=Path, help="where the report goes (default: here if whole, else in --envs)"
-    )
+    parser.add_argument("--out", type=Path, help="where the report goes (default: here if whole, else in --envs)")
     options = parser.parse_args()
     whole = not (options.cases or options.peers or options.quick)
     options.cases = [c for c in CASES if c.name in _chosen(parser, options.cases, [c.name for c in CASES])]

@@ -57,6 +57,4 @@ def prepare_array(size_bytes: int) -> np.ndarray[Any, Any]:
 def expect(name: str, runs: int) -> None:
     """Stop the worker if what it measured is not what it says."""
     if ran[name] != runs:
-        raise SystemExit(
-            f"{name} ran {ran[name]} times where {runs} were expected: not what was to be measured"
-        )
+        raise SystemExit(f"{name} ran {ran[name]} times where {runs} were expected: not what was to be measured")
