@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import textwrap
+import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,18 +36,28 @@ def start(script: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def in_child(work: Callable[[], object]) -> None:
-    """Run the function in a forked child, and fail if it raised there."""
-    child = os.fork()
+def forked(work: Callable[[], object]) -> int:
+    """Run the function in a forked child, and give the child's process id."""
+    with warnings.catch_warnings():
+        # From 3.12 on Python warns of forking while other threads run, BLAKE3's among them: this is what is tested.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         code = 1
         try:
             work()
             code = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(code)
-    _, status = os.waitpid(child, 0)
+    return child
+
+
+def in_child(work: Callable[[], object]) -> None:
+    """Run the function in a forked child, and fail if it raised there."""
+    _, status = os.waitpid(forked(work), 0)
     assert os.waitstatus_to_exitcode(status) == 0
 
 
