@@ -165,9 +165,7 @@ def _check_threads(entries: Entries) -> None:
             entries.put([own, an_entry("shared", payload=b"%d" % number * 50)])
             _same(entries.get(own.key), own, "a thread sees its own entry at once")
             shared = entries.get("shared")
-            _true(
-                isinstance(shared, Entry) and len(set(shared.payload or b"")) == 1, "an entry is never torn"
-            )
+            _true(isinstance(shared, Entry) and len(set(shared.payload or b"")) == 1, "an entry is never torn")
 
     _run_threads(work)
     _true(
@@ -198,9 +196,7 @@ def _check_privacy(blobs: Blobs) -> None:
         view = blobs.open(digest)
         if isinstance(view, Miss):
             raise AssertionError(f"a blob that was put is there, not {view}")
-        _true(
-            not view.readonly and view.ndim == 1 and view.format == "B", "a view is of writable plain bytes"
-        )
+        _true(not view.readonly and view.ndim == 1 and view.format == "B", "a view is of writable plain bytes")
         view[:] = b"b" * size
         _true(_opened(blobs, digest) == b"a" * size, "what is written into a view never reaches the store")
         blobs.put([b"a" * size])
