@@ -7,16 +7,16 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from kept.engine.effects import Call, Io, RunTimeout, Sleep, Steps, Wait
+from kept.engine.effects import Call, Effect, Io, RunTimeout, Sleep, Steps, Wait
 from kept.futures import wait
 
 T = TypeVar("T")
 
 
-async def drive_async(steps: Steps[T]) -> T:
-    """Run the steps to their end and return what they return."""
+async def drive_async(steps: Steps[T], first: Effect | None = None) -> T:
+    """Run the steps to their end and return what they return; `first` is what they asked for already."""
     try:
-        effect = next(steps)
+        effect = next(steps) if first is None else first
         while True:
             try:
                 answer = await _DO[effect.__class__](effect)

@@ -11,16 +11,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from kept.engine.effects import Call, Io, RunTimeout, Sleep, Steps, Wait
+from kept.engine.effects import Call, Effect, Io, RunTimeout, Sleep, Steps, Wait
 from kept.futures import wait
 
 T = TypeVar("T")
 
 
-def drive(steps: Steps[T]) -> T:
-    """Run the steps to their end and return what they return."""
+def drive(steps: Steps[T], first: Effect | None = None) -> T:
+    """Run the steps to their end and return what they return; `first` is what they asked for already."""
     try:
-        effect = next(steps)
+        effect = next(steps) if first is None else first
         while True:
             try:
                 answer = _DO[effect.__class__](effect)
@@ -30,6 +30,23 @@ def drive(steps: Steps[T]) -> T:
                 effect = steps.send(answer)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
+
+
+def drive_while_quick(steps: Steps[T]) -> Effect:
+    """Run the steps as far as they need no more than a quick look into the store; then what they ask for.
+
+    Raises:
+        StopIteration: they came to their end, with what they return.
+    """
+    effect = next(steps)
+    while isinstance(effect, Io) and not effect.slow:
+        try:
+            answer = effect.fn(*effect.args)
+        except BaseException as error:
+            effect = steps.throw(error)
+        else:
+            effect = steps.send(answer)
+    return effect
 
 
 def _call(effect: Call) -> Any:

@@ -11,7 +11,6 @@ import sqlite3
 import threading
 from collections import deque
 from pathlib import Path
-from typing import Any
 
 from kept.history.records import RunRecord
 from kept.utilities.sql import named_queries
@@ -80,7 +79,7 @@ class SqliteRecorder:
         batch = [self._queue.popleft() for _ in range(len(self._queue))]
         try:
             with _connected(self.path) as connection:
-                connection.executemany(_SQL["insert"], map(_row, batch))
+                connection.execute(_SQL["insert"], (json.dumps(batch),))
         except (sqlite3.Error, OSError) as error:
             self._broken = True
             _log.warning(
@@ -123,7 +122,7 @@ class _connected:
             raise sqlite3.DatabaseError("it was written by a newer version of kept")
         if found < _SCHEMA_VERSION:
             self._connection.execute("PRAGMA journal_mode=WAL")
-            for name in ("create", "index_flow_runs", "index_started"):
+            for name in ("create", "index_flow_runs"):
                 self._connection.execute(_SQL[name])
             self._connection.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
         self._connection.execute("PRAGMA synchronous=NORMAL")
@@ -133,11 +132,6 @@ class _connected:
             self._connection.execute("ROLLBACK" if kind else "COMMIT")
         finally:
             self._connection.close()
-
-
-def _row(run: RunRecord) -> tuple[Any, ...]:
-    parts = None if run.parts is None else json.dumps(run.parts)
-    return run._replace(parts=parts)  # type: ignore[arg-type]
 
 
 @functools.cache

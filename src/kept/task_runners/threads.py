@@ -9,12 +9,11 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
-from kept.context import TaskRun
-from kept.engine.drivers import drive_to_end
-from kept.engine.spec import TaskSpec
-from kept.engine.steps import TaskRunSteps, begin
+from kept.engine.drivers import drive_to_end, drive_while_quick
+from kept.engine.effects import Effect
+from kept.engine.steps import TaskRunSteps
 from kept.exceptions import ConfigurationError
-from kept.futures import KeptConcurrentFuture, KeptFuture, find_handles, unfinished
+from kept.futures import KeptConcurrentFuture, KeptFuture, can_hold_handles, find_handles, unfinished
 from kept.settings import get_current_settings
 from kept.states import Crashed, State
 from kept.task_runners.base import Runnable, TaskRunner
@@ -50,28 +49,31 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         self, task: Runnable, parameters: dict[str, Any], wait_for: Iterable[Any] | None = None
     ) -> KeptConcurrentFuture[Any]:
         """Start a task run on a thread as soon as its inputs are there."""
-        run = begin(task.spec)
-        wrapped: concurrent.futures.Future[State[Any]] = concurrent.futures.Future()
-        future = KeptConcurrentFuture(run, wrapped)
-        self._pending.add(future)
-        wrapped.add_done_callback(lambda _: self._pending.discard(future))
-        work = _Work(task, parameters, list(wait_for or ()), run, wrapped, contextvars.copy_context())
-        upstream = unfinished(find_handles([parameters, work.wait_for]))
+        run = _SubmittedRun(task, parameters, list(wait_for or ()))
+        upstream = (
+            unfinished(find_handles([parameters, run.wait_for])) if wait_for or can_hold_handles(parameters) else []
+        )
         if upstream:
-            _Countdown(upstream, lambda: self._start(work))
-        else:
-            self._start(work)
-        return future
+            self._watch(run)
+            _Countdown(upstream, lambda: self._take_thread(run))
+        elif not run.advance():
+            self._watch(run)
+            self._take_thread(run)
+        return run.future
+
+    def _watch(self, run: _SubmittedRun) -> None:
+        self._pending.add(run.future)
+        run.future.add_done_callback(self._pending.discard)
 
     def pending(self) -> list[KeptFuture[Any]]:
         """The futures of submitted runs that have not ended."""
         return list(self._pending)
 
-    def _start(self, work: _Work) -> None:
+    def _take_thread(self, run: _SubmittedRun) -> None:
         if self._pool is None:
             most = self.max_workers or get_current_settings().tasks.runner.thread_pool_max_workers or _MANY
             self._pool = concurrent.futures.ThreadPoolExecutor(most, thread_name_prefix="kept-task")
-        self._pool.submit(work)
+        self._pool.submit(run.finish)
 
     def __exit__(
         self,
@@ -89,39 +91,50 @@ class ConcurrentTaskRunner(ThreadPoolTaskRunner):
     """The name that `ThreadPoolTaskRunner` had before; the same thing."""
 
 
-class _Work:
-    """One submitted run: called on a thread, it runs and gives its state to the future."""
+class _SubmittedRun:
+    """One submitted run: begun by whoever submits it, taken to a thread only if it has something to do there.
 
-    __slots__ = ("context", "parameters", "run", "task", "wait_for", "wrapped")
+    A hit needs no thread, so mapping over what is kept costs little more than the look-ups. All of a run happens in
+    one copy of the context in which it was submitted, whichever thread is at it.
+    """
 
-    def __init__(
-        self,
-        task: Runnable,
-        parameters: dict[str, Any],
-        wait_for: list[Any],
-        run: TaskRun,
-        wrapped: concurrent.futures.Future[State[Any]],
-        context: contextvars.Context,
-    ) -> None:
-        self.task = task
-        self.parameters = parameters
+    __slots__ = ("_context", "_first", "_spec", "_steps", "_wrapped", "future", "wait_for")
+
+    def __init__(self, task: Runnable, parameters: dict[str, Any], wait_for: list[Any]) -> None:
         self.wait_for = wait_for
-        self.run = run
-        self.wrapped = wrapped
-        self.context = context
+        self._spec = task.spec
+        self._context = contextvars.copy_context()
+        run = TaskRunSteps(task.spec, task, parameters)
+        self._steps = run.steps(wait_for)
+        self._first: Effect | None = None
+        self._wrapped: concurrent.futures.Future[State[Any]] = concurrent.futures.Future()
+        self.future = KeptConcurrentFuture(run.run, self._wrapped)
 
-    def __call__(self) -> None:
-        self.wrapped.set_running_or_notify_cancel()
+    def advance(self) -> bool:
+        """Go on as long as that takes next to no time; whether that was to the end."""
         try:
-            state = self.context.run(self._run)
+            self._first = self._context.run(drive_while_quick, self._steps)
+        except StopIteration as end:
+            self._wrapped.set_result(end.value)
+            return True
         except BaseException as error:
-            state = self.run.state or Crashed(message=f"The run could not start: {error!r}", data=error)
-        self.wrapped.set_result(state)
+            self._crashed(error)
+            raise
+        return False
 
-    def _run(self) -> State[Any]:
-        spec: TaskSpec = self.task.spec
-        steps = TaskRunSteps(spec, self.task, self.parameters, self.run).steps(self.wait_for)
-        return drive_to_end(steps, spec.is_async)
+    def finish(self) -> None:
+        """Go on to the end, and give the state to the future."""
+        try:
+            state = self._context.run(drive_to_end, self._steps, self._first, self._spec.is_async)
+        except BaseException as error:
+            self._crashed(error)
+        else:
+            self._wrapped.set_result(state)
+
+    def _crashed(self, error: BaseException) -> None:
+        state = self.future.state
+        final = state if state.is_final() else Crashed(message=f"The run was interrupted by {error!r}", data=error)
+        self._wrapped.set_result(final)
 
 
 class _Countdown:
