@@ -62,9 +62,7 @@ def _child(tag: str, header: object, chunks: list[Any], kind: Any) -> Node:
 
 def _struct(tag: str, header: object, chunks: Sequence[Any], kind: Any) -> Node:
     flat = [chunk.flatten() for chunk in chunks]
-    fields = [
-        pa.chunked_array([part[i] for part in flat], kind.field(i).type) for i in range(kind.num_fields)
-    ]
+    fields = [pa.chunked_array([part[i] for part in flat], kind.field(i).type) for i in range(kind.num_fields)]
     return Node(tag, header, fields, lambda i: f".{kind.field(i).name}")
 
 
@@ -78,9 +76,7 @@ def _is_view(kind: Any) -> bool:
 
 
 def _has_fixed_width(kind: Any) -> bool:
-    return bool(
-        pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_fixed_size_binary(kind)
-    )
+    return bool(pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_fixed_size_binary(kind))
 
 
 def _digest(chunks: Sequence[Any], pieces: Callable[[Any], Iterator[Any]]) -> bytes:
@@ -178,9 +174,7 @@ def _chunked_array(value: Any) -> Node:
 def _table(value: Any) -> Node:
     names = value.schema.names
     columns = [value.column(i) for i in range(value.num_columns)]
-    return Node(
-        "arrow.Table", (_schema_parts(value.schema), value.num_rows), columns, lambda i: f"[{names[i]!r}]"
-    )
+    return Node("arrow.Table", (_schema_parts(value.schema), value.num_rows), columns, lambda i: f"[{names[i]!r}]")
 
 
 def _record_batch(value: Any) -> Node:

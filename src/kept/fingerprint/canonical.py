@@ -39,12 +39,17 @@ class NoContent(Exception):
     """A rule's way to say that a value has no stable content; its argument is the reason."""
 
 
+class Encoded(bytes):
+    """The canonical bytes of a header that many values share."""
+
+
 class Node(NamedTuple):
     """What a structured value is made of, as a rule describes it.
 
-    `header` is a plain value. `step(i)` names the way to child `i` in error messages, `[i]` by default.
-    `unordered` children are sorted by their tokens. `sliced` children are lists of `SLICE` children each.
-    `heavy` says that the header took work, so that it is remembered in case the value is met again.
+    `header` is a plain value, or the `Encoded` bytes of one. `step(i)` names the way to child `i` in error
+    messages, `[i]` by default. `unordered` children are sorted by their tokens. `sliced` children are lists of
+    `SLICE` children each. `heavy` says that the header took work, so that it is remembered in case
+    the value is met again.
     """
 
     tag: str
@@ -64,7 +69,7 @@ Describe = Callable[[Any], Node]
 
 def head(node: Node) -> bytes:
     """Return the bytes that say what a node is, before those of its children."""
-    header = plain_bytes(node.header)
+    header = node.header if type(node.header) is Encoded else plain_bytes(node.header)
     if header is None:
         raise TypeError(f"the header of a {node.tag} node is not plain: {node.header!r}")
     return marshal.dumps((node.tag, len(header), len(node.children)), 2) + header
@@ -294,9 +299,7 @@ class _Component:
     def token(self, member: _Frame) -> bytes:
         if member not in self.tokens:
             digest, numbers = self.written or self._write(member)
-            self.tokens[member] = (
-                b"D" + blake3(CYCLE + b"member" + digest + _number(numbers[member])).digest()
-            )
+            self.tokens[member] = b"D" + blake3(CYCLE + b"member" + digest + _number(numbers[member])).digest()
         return self.tokens[member]
 
     def _write(self, start: _Frame) -> tuple[bytes, dict[_Frame, int]]:

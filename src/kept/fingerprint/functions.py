@@ -46,9 +46,7 @@ def _function(value: types.FunctionType) -> Node:
     cells = dict(zip(value.__code__.co_freevars, value.__closure__ or (), strict=True))
     header = (_name(value), _code(value.__code__, value.__module__))
     children = (value.__defaults__, value.__kwdefaults__, cells)
-    return Node(
-        "function", header, children, (".__defaults__", ".__kwdefaults__", ".__closure__").__getitem__
-    )
+    return Node("function", header, children, (".__defaults__", ".__kwdefaults__", ".__closure__").__getitem__)
 
 
 def _name(value: Any) -> str:
@@ -279,9 +277,7 @@ def _parts(tag: str, *names: str) -> Rule:
 
 
 def _lru_cache_wrapper(value: Any) -> Node:
-    return Node(
-        "lru_cache", None, (value.__wrapped__, value.cache_parameters()), (".__wrapped__", "").__getitem__
-    )
+    return Node("lru_cache", None, (value.__wrapped__, value.cache_parameters()), (".__wrapped__", "").__getitem__)
 
 
 _RULES: dict[type, Rule] = {

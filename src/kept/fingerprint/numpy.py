@@ -38,9 +38,7 @@ def dtype_header(dtype: Any) -> object:
         base, shape = dtype.subdtype
         return ("subarray", dtype_header(base), shape)
     if dtype.names is not None:
-        fields = [
-            (name, dtype_header(dtype.fields[name][0]), *_place(dtype.fields[name])) for name in dtype.names
-        ]
+        fields = [(name, dtype_header(dtype.fields[name][0]), *_place(dtype.fields[name])) for name in dtype.names]
         return ("struct", fields, dtype.itemsize, dtype.isalignedstruct)
     if dtype.kind == "T":
         return ("StringDType", bool(dtype.coerce), repr(getattr(dtype, "na_object", "no na_object")))

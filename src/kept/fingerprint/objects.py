@@ -15,12 +15,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kept.fingerprint import functions
-from kept.fingerprint.canonical import NoContent, Node
+from kept.fingerprint.canonical import Encoded, NoContent, Node
+from kept.fingerprint.plain import plain_bytes
 
 Rule = Callable[[Any], Node]
 
 # Derived from the object's other content, or about how it was made.
 _NOT_CONTENT = frozenset({"__dict__", "__weakref__", "__pydantic_fields_set__", "_attrs_cached_hash"})
+_MOST_ORDERS = 100
 _GENERATED_GETSTATES = frozenset({"_dataclass_getstate", "slots_getstate"})
 
 
@@ -66,7 +68,8 @@ def rule_for(kind: type) -> Rule:
         return _open_file
     if hasattr(kind, "__next__") and not kind.__dictoffset__ and not _slots(kind):
         return _iterator
-    return _reduced if _says_its_own_state(kind) else _ObjectRule(kind)
+    made_from_arguments = hasattr(kind, "__getnewargs__") or hasattr(kind, "__getnewargs_ex__")
+    return _reduced if made_from_arguments or _reduces_itself(kind) else _ObjectRule(kind)
 
 
 def subclass_rule(kind: type, base_rule: Rule) -> Rule:
@@ -77,7 +80,7 @@ def subclass_rule(kind: type, base_rule: Rule) -> Rule:
 
 def builtin_subclass_rule(kind: type, content: Callable[[Any], object]) -> Rule:
     """Return the rule for a subclass of a builtin."""
-    if _says_its_own_state(kind):
+    if _reduces_itself(kind):
         return _reduced
     state = _State(kind)
     return lambda value: _subclass_node(value, content(value), state)
@@ -124,18 +127,34 @@ class _State:
         self.slots = _slots(kind)
         self.derived = _NOT_CONTENT | _cached_properties(kind)
         self.fields = tuple(field.name for field in dataclasses.fields(kind)) if _is_dataclass(kind) else ()
+        self.found_in_dict = frozenset(self.fields)
+        self.orders: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def of(self, value: Any) -> tuple[tuple[str, ...], list[object]]:
         """Return the names and the values of the attributes, in the order of the names."""
-        state = dict(getattr(value, "__dict__", ()))
-        for slot in self.slots:
-            if hasattr(value, slot):
-                state[slot] = getattr(value, slot)
-        for field in self.fields:
-            if field not in state and hasattr(value, field):
-                state[field] = getattr(value, field)
-        names = sorted([name for name in state if name not in self.derived])
-        return tuple(map(str, names)), [state[name] for name in names]
+        state = self._attributes(value)
+        given = tuple(state)
+        names = self.orders.get(given)
+        if names is None:
+            names = self._order(given)
+        return names, [state[name] for name in names]
+
+    def _attributes(self, value: Any) -> dict[str, object]:
+        state = getattr(value, "__dict__", {})
+        if not self.slots and self.found_in_dict.issubset(state):
+            return state
+        state = dict(state)
+        for name in (*self.slots, *self.fields):
+            if name not in state and hasattr(value, name):
+                state[name] = getattr(value, name)
+        return state
+
+    def _order(self, given: tuple[str, ...]) -> tuple[str, ...]:
+        """Sort names; the few sets of names that instances of a class have are remembered."""
+        names = tuple(sorted([name for name in given if name not in self.derived]))
+        if len(self.orders) < _MOST_ORDERS:
+            self.orders[given] = names
+        return names
 
 
 class _ObjectRule:
@@ -144,13 +163,23 @@ class _ObjectRule:
     def __init__(self, kind: type) -> None:
         self.name = class_name(kind)
         self.state = _State(kind)
+        self.headers: dict[tuple[str, ...], Encoded] = {}
         self.known_to_be_open = _is_dataclass(kind) or hasattr(kind, "__pydantic_fields__")
 
     def __call__(self, value: Any) -> Node:
         if not self.known_to_be_open:
             self._refuse_hidden_state(value)
         names, values = self.state.of(value)
-        return Node("object", (self.name, names), values, lambda i: f".{names[i]}")
+        header = self.headers.get(names) or self._header(names)
+        return Node("object", header, values, lambda i: f".{names[i]}")
+
+    def _header(self, names: tuple[str, ...]) -> object:
+        encoded = plain_bytes((self.name, names))
+        if encoded is None:
+            raise NoContent("it has attributes whose names are no texts")
+        if len(self.headers) < _MOST_ORDERS:
+            self.headers[names] = Encoded(encoded)
+        return Encoded(encoded)
 
     def _refuse_hidden_state(self, value: Any) -> None:
         """Refuse types with content in C that neither attributes nor pickle show."""
@@ -206,16 +235,17 @@ def _iterator(value: Any) -> Node:
 # --- small questions -------------------------------------------------------------------------------
 
 
-def _says_its_own_state(kind: type) -> bool:
+def _reduces_itself(kind: type) -> bool:
+    """Say whether a type has ways of its own to be pickled, which then say what its content is."""
     if kind in copyreg.dispatch_table:
         return True
     if hasattr(kind, "__pydantic_fields__") and hasattr(kind, "__pydantic_private__"):
         return False
-    own = any(getattr(kind, name) is not getattr(object, name) for name in ("__reduce__", "__reduce_ex__"))
-    own = own or hasattr(kind, "__getnewargs__") or hasattr(kind, "__getnewargs_ex__")
+    if any(getattr(kind, name) is not getattr(object, name) for name in ("__reduce__", "__reduce_ex__")):
+        return True
     getstate = getattr(kind, "__getstate__", None)
     inherited = getstate is None or getstate is getattr(object, "__getstate__", None)
-    return own or not (inherited or getattr(getstate, "__name__", "") in _GENERATED_GETSTATES)
+    return not (inherited or getattr(getstate, "__name__", "") in _GENERATED_GETSTATES)
 
 
 def _is_dataclass(kind: type) -> bool:
@@ -242,10 +272,7 @@ def _mangled(name: str, owner: type) -> str:
 
 def _cached_properties(kind: type) -> set[str]:
     return {
-        name
-        for base in kind.__mro__
-        for name, found in vars(base).items()
-        if type(found) is functools.cached_property
+        name for base in kind.__mro__ for name, found in vars(base).items() if type(found) is functools.cached_property
     }
 
 

@@ -53,9 +53,7 @@ def _frame_step(labels: Any, index: int) -> str:
 def _series(value: Any) -> Node:
     header = (_class_of(value, pd.Series), value.flags.allows_duplicate_labels)
     children = (value.name, value.index, value.attrs, _metadata(value), _values(value.array))
-    return Node(
-        "pandas.Series", header, children, (".name", ".index", ".attrs", "._metadata", "").__getitem__
-    )
+    return Node("pandas.Series", header, children, (".name", ".index", ".attrs", "._metadata", "").__getitem__)
 
 
 def _values(array: Any) -> Any:
@@ -111,9 +109,7 @@ def _interval(value: Any) -> Node:
 
 
 def _sparse(value: Any) -> Node:
-    return _array_node(
-        value, value.sp_values, value.sp_index.to_int_index().indices, value.fill_value, len(value)
-    )
+    return _array_node(value, value.sp_values, value.sp_index.to_int_index().indices, value.fill_value, len(value))
 
 
 def _masked(value: Any) -> Node:
@@ -162,9 +158,7 @@ def _interval_scalar(value: Any) -> Node:
 
 
 def _offset(value: Any) -> Node:
-    return Node(
-        "pandas.offset", (type(value).__name__, value.n, value.normalize), (value.kwds,), lambda _: ""
-    )
+    return Node("pandas.offset", (type(value).__name__, value.n, value.normalize), (value.kwds,), lambda _: "")
 
 
 def _dtype(value: Any) -> Node:

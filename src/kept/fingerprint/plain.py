@@ -57,7 +57,8 @@ def new_buffer_hash(size: int = 0) -> blake3:
 
 def buffer_digest(data: Any) -> bytes:
     """Return the digest of the bytes of a contiguous buffer, in place."""
-    return new_buffer_hash(memoryview(data).nbytes).update(data).digest()
+    view = memoryview(data)
+    return new_buffer_hash(view.nbytes).update(view.cast("B") if view.nbytes else b"").digest()
 
 
 def text_digest(text: str) -> bytes:

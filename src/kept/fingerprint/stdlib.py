@@ -28,9 +28,7 @@ def _content(tag: str, content: Callable[[Any], object]) -> Rule:
 
 def _parts(tag: str, *names: str) -> Rule:
     """Return a rule for values that are some of their attributes."""
-    return lambda value: Node(
-        tag, None, tuple([getattr(value, name) for name in names]), lambda i: f".{names[i]}"
-    )
+    return lambda value: Node(tag, None, tuple([getattr(value, name) for name in names]), lambda i: f".{names[i]}")
 
 
 # --- datetime, numbers, names ----------------------------------------------------------------------
@@ -87,9 +85,7 @@ def _deque(value: Any) -> Node:
 
 def _ordered_dict(value: Any) -> Node:
     pairs = list(value.items())
-    return Node(
-        "OrderedDict", None, ([key for key, _ in pairs], [item for _, item in pairs]), _keys_or_values
-    )
+    return Node("OrderedDict", None, ([key for key, _ in pairs], [item for _, item in pairs]), _keys_or_values)
 
 
 def _keys_or_values(index: int) -> str:
@@ -97,9 +93,7 @@ def _keys_or_values(index: int) -> str:
 
 
 def _default_dict(value: Any) -> Node:
-    return Node(
-        "defaultdict", None, (value.default_factory, dict(value)), (".default_factory", "").__getitem__
-    )
+    return Node("defaultdict", None, (value.default_factory, dict(value)), (".default_factory", "").__getitem__)
 
 
 def _array(value: Any) -> Node:
@@ -141,9 +135,7 @@ _RULES: dict[str, Rule] = {
     "datetime.date": _content("date", lambda value: (value.year, value.month, value.day)),
     "datetime.datetime": _datetime,
     "datetime.time": _time,
-    "datetime.timedelta": _content(
-        "timedelta", lambda value: (value.days, value.seconds, value.microseconds)
-    ),
+    "datetime.timedelta": _content("timedelta", lambda value: (value.days, value.seconds, value.microseconds)),
     "datetime.timezone": _timezone,
     "zoneinfo.ZoneInfo": _zone_info,
     "decimal.Decimal": _decimal,
@@ -179,12 +171,8 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("sqlite3.Connection", "sqlite3.Cursor"), _DATABASE),
     **dict.fromkeys(("_queue.SimpleQueue",), no_content("a queue")),
     **dict.fromkeys(("threading.Thread", "_thread._localdummy"), no_content("a thread")),
-    **dict.fromkeys(
-        ("_thread._local", "_contextvars.ContextVar", "_contextvars.Token"), no_content("a context")
-    ),
-    **dict.fromkeys(
-        ("_asyncio.Future", "_asyncio.Task"), no_content("an asyncio future", "has no value yet")
-    ),
+    **dict.fromkeys(("_thread._local", "_contextvars.ContextVar", "_contextvars.Token"), no_content("a context")),
+    **dict.fromkeys(("_asyncio.Future", "_asyncio.Task"), no_content("an asyncio future", "has no value yet")),
     **dict.fromkeys(("_random.Random", "random.SystemRandom"), no_content("a random generator")),
     **dict.fromkeys(("_csv.reader", "_csv.writer"), _ITERATOR),
 }

@@ -39,9 +39,7 @@ def _tensor(value: Any) -> Node:
         return Node("torch.sparse", header, (whole.indices(), whole.values(), grad))
     if value.layout is not torch.strided or value.is_quantized:
         raise NoContent(f"a tensor of layout {value.layout} is not supported; pass to_dense() of it")
-    return Node(
-        "torch.Tensor", (*header, _digest(value.detach())), () if grad is None else (grad,), heavy=True
-    )
+    return Node("torch.Tensor", (*header, _digest(value.detach())), () if grad is None else (grad,), heavy=True)
 
 
 def _digest(tensor: Any) -> bytes:

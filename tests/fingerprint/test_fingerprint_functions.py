@@ -1,0 +1,164 @@
+"""Code as a value: what it says counts, how it is written down does not."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+import sys
+import textwrap
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fingerprint_samples import add, adder
+
+from kept.fingerprint import fingerprint
+
+
+@pytest.fixture
+def define(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], Any]:
+    """Return a function that imports some source as a module of one fixed name."""
+
+    def load(source: str) -> Any:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.py"
+        path.write_text(textwrap.dedent(source))
+        module = types.ModuleType("defined_by_a_test")
+        module.__file__ = str(path)
+        sys.modules["defined_by_a_test"] = module
+        exec(compile(path.read_text(), str(path), "exec"), module.__dict__)
+        return module
+
+    request.addfinalizer(lambda: sys.modules.pop("defined_by_a_test", None))
+    return load
+
+
+ORIGINAL = """
+def f(x, y=1):
+    return x + y * 2
+"""
+SAME = [
+    ORIGINAL + "\n\ndef other(): pass\n",
+    "\n\n# moved\n" + ORIGINAL,
+    'def f(x, y=1):\n    "A docstring."\n    # a comment\n    return (x\n        + y*2)\n',
+    "def f(x: int, y: float = 1) -> float:\n    return x + y * 2\n",
+]
+DIFFERENT = [
+    "def f(x, y=1):\n    return x + y * 3\n",
+    "def f(x, y=2):\n    return x + y * 2\n",
+    "def f(x, z=1):\n    return x + z * 2\n",
+    "def f(x, *, y=1):\n    return x + y * 2\n",
+    "def f(x, y=1):\n    return x + y * 2.0\n",
+    "def f(x, y=1):\n    return x - y * 2\n",
+    "async def f(x, y=1):\n    return x + y * 2\n",
+    "def g(x, y=1):\n    return x + y * 2\n\nf = g\n",
+    "f = lambda x, y=1: x + y * 2\n",
+]
+
+
+@pytest.mark.parametrize("source", SAME)
+def test_comments_docstrings_annotations_and_places_do_not_count(define: Any, source: str) -> None:
+    assert fingerprint(define(source).f) == fingerprint(define(ORIGINAL).f)
+
+
+@pytest.mark.parametrize("source", DIFFERENT)
+def test_whatever_a_function_says_counts(define: Any, source: str) -> None:
+    assert fingerprint(define(source).f) != fingerprint(define(ORIGINAL).f)
+
+
+def test_functions_differ_by_what_they_close_over() -> None:
+    assert fingerprint(adder(1)) == fingerprint(adder(1)) != fingerprint(adder(2))
+
+
+def test_a_function_that_closes_over_itself_ends() -> None:
+    def outer() -> Callable[[int], int]:
+        def factorial(n: int) -> int:
+            return n * factorial(n - 1) if n else 1
+
+        return factorial
+
+    assert fingerprint(outer()) == fingerprint(outer())
+
+
+def test_lambdas_on_lines_of_their_own_are_told_apart() -> None:
+    one = lambda x: x + 1  # noqa: E731
+    other = lambda x: x + 2  # noqa: E731
+    assert fingerprint(one) != fingerprint(other)
+
+
+def test_lambdas_on_one_line_are_told_apart() -> None:
+    one, other = (lambda x: x + 1), (lambda x: x + 2)
+    assert fingerprint(one) != fingerprint(other)
+
+
+def test_functions_without_source_are_told_apart_by_their_bytecode() -> None:
+    def made(source: str) -> Any:
+        space: dict[str, Any] = {"__name__": "nowhere"}
+        exec(source, space)
+        return space["f"]
+
+    assert fingerprint(made("def f(): return 1")) == fingerprint(made("def f(): return 1"))
+    assert fingerprint(made("def f(): return 1")) != fingerprint(made("def f(): return 2"))
+    assert fingerprint(made("def f(): return g()")) != fingerprint(made("def f(): return h()"))
+
+
+def test_partials_methods_and_wrappers_count_all_their_parts() -> None:
+    values: list[object] = [
+        add, functools.partial(add, 1), functools.partial(add, 2), functools.partial(add, y=1),
+        functools.lru_cache(add), functools.lru_cache(8)(add), [1].append, [2].append, [1].pop, len, math.sqrt,
+        str.upper, "a".upper, "b".upper, operator.itemgetter(1), operator.itemgetter(2), operator.attrgetter("a"),
+        operator.methodcaller("f", 1), operator.methodcaller("f", 2), operator.methodcaller("f", a=1),
+        staticmethod(add), classmethod(add), property(add),
+    ]  # fmt: skip
+    assert len({fingerprint(value) for value in values}) == len(values)
+
+
+def test_methods_of_different_objects_differ() -> None:
+    class Scaler:
+        def __init__(self, by: int) -> None:
+            self.by = by
+
+        def scale(self, x: int) -> int:
+            return x * self.by
+
+    assert fingerprint(Scaler(1).scale) == fingerprint(Scaler(1).scale) != fingerprint(Scaler(2).scale)
+    assert fingerprint(Scaler(1).scale) != fingerprint(Scaler.scale)
+
+
+CLASS = "class C:\n    RATE = 2\n    def f(self):\n        return 1\n"
+
+
+def test_classes_of_the_user_are_their_source(define: Any) -> None:
+    original = fingerprint(define(CLASS).C)
+    assert fingerprint(define("# moved\n\n" + CLASS).C) == original
+    assert fingerprint(define(CLASS.replace("class C:", 'class C:\n    "Doc."')).C) == original
+    for change in (("RATE = 2", "RATE = 3"), ("return 1", "return 2"), ("class C:", "class C(dict):")):
+        assert fingerprint(define(CLASS.replace(*change)).C) != original
+
+
+def test_the_classes_that_a_class_inherits_from_count(define: Any) -> None:
+    source = "class B:\n    X = 1\n\nclass C(B):\n    pass\n"
+    assert fingerprint(define(source).C) != fingerprint(define(source.replace("X = 1", "X = 2")).C)
+
+
+def test_the_code_of_its_class_is_no_part_of_an_object(define: Any) -> None:
+    assert fingerprint(define(CLASS).C()) == fingerprint(define(CLASS.replace("return 1", "return 2")).C())
+
+
+def test_modules_of_the_user_are_their_source(define: Any) -> None:
+    assert fingerprint(define("A = 1")) == fingerprint(define("A = 1  # the same")) != fingerprint(define("A = 2"))
+
+
+def test_type_expressions_are_told_apart() -> None:
+    old = vars(typing)
+    values: list[object] = [
+        int, list, list[int], list[str], dict[str, int], tuple[int, ...], int | None, int | str, typing.Any,
+        old["List"][int], old["Optional"][int], old["Union"][int, str], typing.Literal[1], typing.Literal["1"],
+        typing.Callable[[int], str], typing.Callable[[str], str], typing.TypeVar("T"), typing.TypeVar("S"),
+        typing.Annotated[int, "a"], typing.Annotated[int, "b"], typing.ClassVar[int], typing.ForwardRef("X"),
+    ]  # fmt: skip
+    assert len({fingerprint(value) for value in values}) == len(values)
+    assert fingerprint(int | str) == fingerprint(str | int)
