@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 
 from blake3 import blake3
 
-from kept.exceptions import ConfigurationError, ParameterTypeError
+from kept.exceptions import ConfigurationError, HashError, ParameterTypeError
 from kept.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -327,7 +327,7 @@ def _common(name: str, policies: list[CachePolicy]) -> Any:
     if len(said) > 1:
         raise ConfigurationError(
             f"These cache policies can't be added: they have different values of {name}, "
-            f"{said[0]!r} and {said[1]!r}. Give the sum one of its own: (A + B).configure({name}=...)."
+            f"{said[0]!r} and {said[1]!r}. Give both the same first: A.configure({name}=x) + B.configure({name}=x)."
         )
     return said[0] if said else None
 
@@ -371,7 +371,13 @@ def source_digest(function: Callable[..., Any]) -> str:
     except (KeyError, TypeError):
         pass
     text = _source_text(function)
-    identity = ("source", text) if text is not None else ("bytecode", _bytecode(function))
+    if text is None:
+        identity: tuple[Any, ...] = ("bytecode", _bytecode(function))
+    elif getattr(inspect.unwrap(function), "__name__", "") == "<lambda>":
+        # What is read of a lambda is its whole line, on which there may be another one.
+        identity = ("source", text, _bytecode(function))
+    else:
+        identity = ("source", text)
     digest = fingerprint(identity)
     try:
         _digests[function] = digest
@@ -397,12 +403,24 @@ def _source_text(function: Callable[..., Any]) -> str | None:
 def _bytecode(function: Callable[..., Any]) -> Any:
     plain = inspect.unwrap(function)
     code = getattr(plain, "__code__", None) or getattr(type(plain).__call__, "__code__", None)
-    return _code(code) if isinstance(code, types.CodeType) else _named(plain)
+    if not isinstance(code, types.CodeType):
+        return _named(plain)
+    defaults = [*(getattr(plain, "__defaults__", None) or ()), *(getattr(plain, "__kwdefaults__", None) or {}).items()]
+    return (_code(code), [_default(value) for value in defaults])
 
 
 def _code(code: types.CodeType) -> tuple[Any, ...]:
     constants = [_code(c) if isinstance(c, types.CodeType) else c for c in code.co_consts]
-    return (code.co_name, code.co_code, constants, code.co_names, code.co_varnames, code.co_freevars)
+    handlers = getattr(code, "co_exceptiontable", b"")  # part of the bytecode before Python 3.11
+    return (code.co_name, code.co_code, handlers, constants, code.co_names, code.co_varnames, code.co_freevars)
+
+
+def _default(value: Any) -> str:
+    """The fingerprint of a parameter's default; of its type where it has none, since source text says no more."""
+    try:
+        return fingerprint(value)
+    except HashError:
+        return type(value).__qualname__
 
 
 INPUTS = Inputs()
