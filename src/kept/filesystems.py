@@ -190,6 +190,10 @@ class RemoteFileSystem(WritableFileSystem):
             raise ConfigurationError(f"the base path {basepath!r} needs a place after its scheme")
         super().__init__(basepath=basepath, settings=dict(settings or {}))
 
+    def __repr__(self) -> str:
+        # Without the settings, which may hold keys and passwords.
+        return f"RemoteFileSystem(basepath={self.basepath!r})"
+
     def read_path(self, path: str) -> bytes:
         try:
             with self._fsspec().open(self._resolve(path), "rb") as file:

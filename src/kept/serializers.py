@@ -76,8 +76,7 @@ class Serializer(Fields):
 
     @classmethod
     def fields(cls) -> list[str]:
-        # A subclass in the pydantic manner annotates its type: `type: Literal["mine"] = "mine"`. It is no
-        # option.
+        # A subclass in the pydantic manner annotates its type, `type: Literal["mine"] = "mine"`: it is no option.
         return [name for name in super().fields() if name != "type"]
 
     def dumps(self, obj: Any) -> bytes:
@@ -97,8 +96,7 @@ class Serializer(Fields):
 
     @property
     def name(self) -> str:
-        """What `Serializer.from_name` makes an equal serializer from, in any process that can import its
-        class.
+        """What `Serializer.from_name` makes an equal serializer from, in any process that can import its class.
 
         The type (for kept's own) or `module:Class`, and the options that are not at their defaults as JSON.
         """
@@ -117,8 +115,7 @@ class Serializer(Fields):
 
     @staticmethod
     def from_name(spec: str) -> Serializer:
-        """The serializer of this name: "pickle", "json", "compressed/pickle", "compressed/json", or any
-        `.name`.
+        """The serializer of this name: "pickle", "json", "compressed/pickle", "compressed/json", or any `.name`.
 
         Raises ConfigurationError when there is none, with what could not be found.
         """
@@ -158,6 +155,7 @@ def _find_class(base: str) -> SerializerClass:
 
 
 def library(name: str, *verbs: str) -> Any:
+    """The module of this name; raises ConfigurationError when it is missing or has not these functions."""
     try:
         module = sys.modules.get(name) or import_module(name)
     except ImportError as error:
@@ -232,7 +230,7 @@ class PickleSerializer(Serializer):
 
     def _stream(self, obj: Any, buffers: list[memoryview]) -> bytes:
         if self.picklelib not in ("cloudpickle", "pickle"):
-            return self._stream_oflibrary(obj)
+            return self._stream_of_library(obj)
         try:
             return pickle.dumps(obj, 5, buffer_callback=_collector(buffers))
         except Exception as error:
@@ -244,7 +242,7 @@ class PickleSerializer(Serializer):
         except Exception as error:
             raise _unpicklable(obj, error, _cloud_dumps) from error
 
-    def _stream_oflibrary(self, obj: Any) -> bytes:
+    def _stream_of_library(self, obj: Any) -> bytes:
         try:
             return bytes(library(self.picklelib, "dumps", "loads").dumps(obj))
         except Exception as error:

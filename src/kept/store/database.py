@@ -30,6 +30,7 @@ T = TypeVar("T")
 _BUSY_SECONDS = 60.0
 """How long to wait for another process's transaction before giving up."""
 _DAMAGE = ("malformed", "not a database", "no such table", "no such column", "encrypted", "corrupt")
+_FLEETING = ("I/O error", "readonly", "unable to open", "locking protocol")
 _FILES = ("", "-wal", "-shm")
 
 _open: weakref.WeakSet[Database] = weakref.WeakSet()
@@ -52,6 +53,9 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         _open.add(self)
+
+    def __del__(self) -> None:
+        self.close()
 
     def fetch_one(self, sql: str, parameters: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """The first row, or None; None too when there is no file yet."""
@@ -154,8 +158,7 @@ class Database:
         return sqlite3.connect(target, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=uri)
 
     def _connect_read_only(self) -> sqlite3.Connection:
-        # A store on a read-only medium still gives hits. `immutable` ignores the write-ahead log, so it comes
-        # last.
+        # A store on a read-only medium still gives hits. `immutable` ignores the write-ahead log: it comes last.
         uri = self.path.absolute().as_uri()
         for query in ("?mode=ro", "?immutable=1"):
             connection = self._plain_connection(uri + query, uri=True)
@@ -207,7 +210,7 @@ class Database:
         if isinstance(error, sqlite3.DatabaseError) and any(sign in text for sign in _DAMAGE):
             self._set_aside(text, sure=attempt > 0)
             return
-        if attempt == 0 and ("I/O error" in text or "readonly" in text or "unable to open" in text):
+        if attempt == 0 and any(sign in text for sign in _FLEETING):
             self.close()  # the file may have been deleted or exchanged while open: look at it afresh
             return
         raise StoreError(f"{self._sentence(text)} ({text}: {self._name})") from error
@@ -219,13 +222,15 @@ class Database:
             return f"{self.path.parent} is read-only: what is kept there can be used, nothing new can be kept"
         if "locked" in text or "busy" in text:
             return f"another process has been writing to the store for more than {_BUSY_SECONDS:.0f} s"
-        return "the store can't be used"
+        if "unable to open" in text:
+            return f"the store in {self.path.parent} can't be opened: look at the permissions of its files"
+        return f"the store in {self.path.parent} can't be used"
 
     def _set_aside(self, reason: str, *, sure: bool) -> None:
         with self._lock:
             self.close()
             with self._exclusive():
-                if not self._exists() or (not sure and self._healthy()):
+                if not self._exists() or ((not sure or self._replaced()) and self._healthy()):
                     return  # another process was here first
                 target = self._next_damaged()
                 try:

@@ -182,20 +182,20 @@ def _read(filesystem: Any, path: str) -> bytes | Miss:
     except Exception as error:
         if _says_not_found(error):
             return _NOT_KEPT
-        raise StoreError(f"{path!r} can't be read from {filesystem!r}: {_reason(error)}") from error
+        raise StoreError(f"{path!r} can't be read from {_name(filesystem)}: {_reason(error)}") from error
     if content is None:
         return _NOT_KEPT
     return content if isinstance(content, bytes) else bytes(content)
 
 
 def _write(filesystem: Any, path: str, content: bytes) -> None:
-    _attempt(f"{path!r} can't be written to {filesystem!r}", lambda: filesystem.write_path(path, content))
+    _attempt(f"{path!r} can't be written to {_name(filesystem)}", lambda: filesystem.write_path(path, content))
 
 
 def _delete(filesystem: Any, path: str) -> None:
     if delete := getattr(filesystem, "delete_path", None):
         try:
-            _attempt(f"{path!r} can't be deleted from {filesystem!r}", lambda: delete(path))
+            _attempt(f"{path!r} can't be deleted from {_name(filesystem)}", lambda: delete(path))
         except StoreError as error:
             if not isinstance(error.__cause__, (FileNotFoundError, KeyError)):
                 raise
@@ -207,10 +207,10 @@ def _list(filesystem: Any, prefix: str) -> list[str]:
     verb = getattr(filesystem, "list_paths", None)
     if verb is None:
         raise StoreError(
-            f"{filesystem!r} can't be listed: give it a method `list_paths(prefix)` that returns all paths "
+            f"{_name(filesystem)} can't be listed: give it a method `list_paths(prefix)` that returns all paths "
             "which begin with the prefix"
         )
-    paths = _attempt(f"{filesystem!r} can't be listed", lambda: verb(prefix))
+    paths = _attempt(f"{_name(filesystem)} can't be listed", lambda: verb(prefix))
     return [os.fspath(path) for path in paths]
 
 
@@ -219,6 +219,11 @@ def _attempt(what: str, action: Callable[[], Any]) -> Any:
         return completed(action())
     except Exception as error:
         raise StoreError(f"{what}: {_reason(error)}") from error
+
+
+def _name(filesystem: Any) -> str:
+    # Not its repr: that may show keys and passwords.
+    return type(filesystem).__name__
 
 
 def _reason(error: Exception) -> str:

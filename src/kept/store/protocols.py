@@ -20,7 +20,11 @@ class Entries(Protocol):
         """The entry at `key`, or why there is none. Expiry is not judged here."""
 
     def put(self, entries: Sequence[Entry]) -> None:
-        """Keep the entries, replacing those at the same keys. Readers see all of them or none."""
+        """Keep the entries, replacing those at the same keys.
+
+        Readers see all of them or none, save on media without transactions (files, object stores), where each is
+        seen whole or not at all.
+        """
 
     def delete(self, keys: Iterable[str]) -> None:
         """Drop the entries at these keys; a key without an entry is passed over."""

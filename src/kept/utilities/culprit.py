@@ -11,6 +11,12 @@ from typing import Any
 
 
 def find_culprit(obj: Any, error: Exception, dumps: Callable[..., bytes]) -> tuple[list[str], Any, Exception]:
+    """The path to the innermost part of `obj` that can't be serialized, that part, and what was raised for it.
+
+    Arguments:
+        error: what was raised for the whole.
+        dumps: serializes a value, with a callback for its buffers, and raises when it can't.
+    """
     path = ["result"]
     seen: set[int] = set()
     while id(obj) not in seen and len(path) < 100:
@@ -27,8 +33,7 @@ def find_culprit(obj: Any, error: Exception, dumps: Callable[..., bytes]) -> tup
 def _first_failing(
     children: list[tuple[str, Any]], dumps: Callable[..., bytes]
 ) -> tuple[tuple[str, Any], Exception] | None:
-    """The first child that can't be pickled, by halving: about two picklings of all of them, whatever their
-    number."""
+    """The first child that can't be serialized, by halving: it costs about as much as serializing all of them twice."""
     error = _failure([value for _, value in children], dumps)
     if error is None:
         return None
@@ -69,8 +74,7 @@ def _children(obj: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _state_of(obj: Any) -> Any:
-    """What pickling the object goes through besides its contents: its own `__getstate__`, else its
-    attributes."""
+    """What pickling goes through besides an object's contents: its own `__getstate__`, else its attributes."""
     if isinstance(obj, type):
         return None
     getstate = getattr(type(obj), "__getstate__", None)
@@ -93,10 +97,12 @@ def _label(key: Any) -> str:
 
 
 def kind_of(obj: Any) -> str:
+    """The type of the object, as a reader knows it: `list`, `numpy.ndarray`."""
     cls = type(obj)
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def short(error: BaseException) -> str:
+    """What the exception says, in at most 500 characters; its type when it says nothing."""
     text = str(error).strip() or type(error).__name__
     return text if len(text) <= 500 else text[:497] + "..."
