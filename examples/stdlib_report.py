@@ -39,15 +39,25 @@ REPORT = Path(__file__).with_name("out") / "report.html"
 SKIPPED = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
 
 
-def code_in(*names: str) -> CachePolicy:
-    """A part of a key that changes when one of these files of `source_report` does, or the Python language.
+@dataclass(frozen=True, kw_only=True)
+class CodeIn(CachePolicy):
+    """A part of a key that changes when certain files of `source_report` do, or the Python language.
 
     `TASK_SOURCE` is the text of the task itself and not of the functions that it calls. The language is in it
     because its parser decides what a source file means: 3.13.1 and 3.13.2 agree, 3.12 and 3.13 need not.
     """
+
+    digest: str
+    reads_values = False  # it never looks at the arguments, so kept ones need not be read to make the key
+
+    def compute_key(self, task_ctx: Any, inputs: Any, flow_parameters: Any, **kwargs: Any) -> str:
+        return self.digest
+
+
+def code_in(*files: str) -> CachePolicy:
+    """A policy for the code in these files of `source_report`."""
     language = "{}.{}".format(*sys.version_info)
-    digest = stable_hash(language, *(file_hash(PARTS / name) for name in names))
-    return CachePolicy.from_cache_key_fn(lambda context, parameters: digest)
+    return CodeIn(digest=stable_hash(language, *(file_hash(PARTS / name) for name in files)))
 
 
 KEPT = INPUTS + TASK_SOURCE

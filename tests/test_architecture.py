@@ -47,8 +47,8 @@ UNITS = (
     "logging",
     "runtime",
     "futures",
-    "task_runners",
     "engine",
+    "task_runners",
     # 6 users
     "tasks",
     "flows",
@@ -77,6 +77,7 @@ LAZY_LIBRARIES = {
 # Other imports inside functions: the module, what it imports there, and why not at the top.
 LAZY_IMPORTS = {
     ("cli.config", "kept.cli.edit"): "tomlkit costs as much as typer; only the commands that write need it",
+    ("engine.drivers", "kept.engine.aio"): "it imports asyncio, 30 ms that only async runs need",
     ("filesystems", "fsspec"): "an optional library",
     ("serializers", "kept.utilities.json_types"): "only values beyond plain JSON need it",
     ("settings.files", "tomli"): "the parser costs milliseconds; most machines have no settings file",
@@ -90,6 +91,8 @@ LAZY_IMPORTS = {
 HEAVY = {
     "import kept": "asyncio blake3 cloudpickle kept.settings multiprocessing numpy pandas polars pyarrow "
     "pydantic rich sqlite3 tomlkit torch typer",
+    "from kept import flow, task": "asyncio cloudpickle multiprocessing numpy pandas polars pyarrow pydantic rich "
+    "tomlkit torch typer",
     "import kept.settings": "asyncio cloudpickle difflib logging pydantic rich tomli tomlkit tomllib typer",
 }
 

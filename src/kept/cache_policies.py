@@ -47,6 +47,11 @@ class CachePolicy:
     isolation_level: IsolationLevel | None = None
     lock_manager: Any = None
 
+    @property
+    def reads_values(self) -> bool:
+        """Whether the key is made by code that looks at the arguments themselves, not only at their fingerprints."""
+        return True
+
     @classmethod
     def from_cache_key_fn(cls, cache_key_fn: KeyFunction) -> CacheKeyFnPolicy:
         """A policy that asks `cache_key_fn(context, parameters)` for the key."""
@@ -153,6 +158,11 @@ class CacheKeyFnPolicy(CachePolicy):
 class _PartsPolicy(CachePolicy):
     """A policy made of named parts, whose key is their digest."""
 
+    @property
+    def reads_values(self) -> bool:
+        """No: fingerprints are enough."""
+        return False
+
     def compute_key(
         self,
         task_ctx: Any,
@@ -180,6 +190,11 @@ class CompoundCachePolicy(_PartsPolicy):
         for name in _CONFIGURATION:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, _common(name, self.policies))
+
+    @property
+    def reads_values(self) -> bool:
+        """Whether any member does."""
+        return any(policy.reads_values for policy in self.policies)
 
     def compute_parts(
         self,

@@ -200,7 +200,6 @@ def _left(deadline: float | None) -> float | None:
 _ATOMS = frozenset(
     {type(None), bool, int, float, complex, str, bytes, bytearray, type, range, slice},
 )
-_HANDLES = (KeptFuture, State, BaseAnnotation)
 
 
 def can_hold_handles(parameters: dict[str, Any]) -> bool:
@@ -316,54 +315,93 @@ def unfinished(handles: Iterable[Any]) -> list[KeptFuture[Any]]:
     return waiting
 
 
+class Unread:
+    """Stands for a kept value that nobody has looked at yet: its fingerprint is enough to make a key."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: Loadable) -> None:
+        self.data = data
+
+
 class Resolver:
     """Replaces handles by values, as the `swap` of `replace_handles`, and remembers what it learns on the way.
+
+    What is kept is not read here: an `Unread` stands for it until `read` puts a copy in its place. So a run that is
+    a hit itself reads nothing that it was passed, and one that is not shares its inputs with nobody.
 
     Attributes:
         known: the fingerprints of values that came from the store, by id.
         failed: why the run can't start, or empty if it can.
+        unread: whether an `Unread` was given.
     """
 
     def __init__(self) -> None:
         self.known: dict[int, str] = {}
         self.failed = ""
+        self.unread = False
+        self._nested = False
 
-    def __call__(self, handle: Any) -> Any:
-        """The value of one handle."""
+    def resolve(self, value: Any) -> Any:
+        """One argument, its handles replaced."""
+        self._nested = not isinstance(value, _HANDLES)
+        return replace_handles(value, self._value_of)
+
+    def read(self, value: Any) -> Any:
+        """One argument, what was unread in it replaced by a fresh copy."""
+        return replace_handles(value, self._read)
+
+    def _value_of(self, handle: Any) -> Any:
         if isinstance(handle, BaseAnnotation):
             return self._annotated(handle)
-        return self._value(handle.state if isinstance(handle, KeptFuture) else handle, tolerant=False)
+        return self._of_state(handle.state if isinstance(handle, KeptFuture) else handle, tolerant=False)
 
     def _annotated(self, handle: Any) -> Any:
         if isinstance(handle, quote):
             return handle.value
         if isinstance(handle, opaque):
             inner = handle.value
-            return self(inner) if isinstance(inner, (KeptFuture, State)) else inner
-        if isinstance(handle, allow_failure):
-            return replace_handles(handle.value, self._tolerant)
-        return replace_handles(handle.value, self)
+            return self._value_of(inner) if isinstance(inner, (KeptFuture, State)) else inner
+        return replace_handles(handle.value, self._tolerant if isinstance(handle, allow_failure) else self._value_of)
 
     def _tolerant(self, handle: Any) -> Any:
         if isinstance(handle, BaseAnnotation):
             return self._annotated(handle)
-        return self._value(handle.state if isinstance(handle, KeptFuture) else handle, tolerant=True)
+        return self._of_state(handle.state if isinstance(handle, KeptFuture) else handle, tolerant=True)
 
-    def _value(self, state: State[Any], tolerant: bool) -> Any:
+    def _of_state(self, state: State[Any], tolerant: bool) -> Any:
         if state.is_completed():
-            return self._fresh(state.data) if isinstance(state.data, Loadable) else state.data
+            return self._later(state.data) if isinstance(state.data, Loadable) else state.data
         if tolerant and state.is_final():
             return state.result(raise_on_failure=False)
         self.failed = self.failed or f"Upstream run did not reach a 'COMPLETED' state; it is {state}."
         return None
 
-    def _fresh(self, data: Loadable) -> Any:
-        # What was kept is read again for each who takes it: nobody sees what another does to it, and its
-        # fingerprint is known without hashing.
-        try:
-            value, fingerprint = data.load_copy()
-        except MissingResult:  # dropped from the store meanwhile; the run that computed it may still have it
-            return data.load_result()
+    def _later(self, data: Loadable) -> Any:
+        fingerprint = data.fingerprint
+        # A plain value inside another argument counts by its content, so it has to be read for the key as well.
+        if fingerprint is None or (self._nested and fingerprint.startswith("b3p:")):
+            return _copied(data)
+        self.unread = True
+        stand_in = Unread(data)
+        self.known[id(stand_in)] = fingerprint
+        return stand_in
+
+    def _read(self, handle: Any) -> Any:
+        if not isinstance(handle, Unread):
+            return handle
+        value = _copied(handle.data)
+        fingerprint = self.known.get(id(handle))
         if fingerprint is not None:
             self.known[id(value)] = fingerprint
         return value
+
+
+def _copied(data: Loadable) -> Any:
+    try:
+        return data.load_copy()
+    except MissingResult:  # dropped from the store meanwhile; the run that computed it may still have it
+        return data.load_result()
+
+
+_HANDLES = (KeptFuture, State, BaseAnnotation, Unread)

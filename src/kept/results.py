@@ -68,14 +68,16 @@ class KeptResult(Loadable):
     def load_result(self) -> Any:
         """The value; the same object each time. Raises `MissingResult` if it can't be read any more."""
         if self._value is self._UNREAD:
-            self._value = self._read()
+            self._value = self.load_copy()
         return self._value
 
-    def load_copy(self) -> tuple[Any, str | None]:
-        """A fresh copy of the value, and its fingerprint. Raises `MissingResult` if it can't be read any more."""
-        return self._read(), self.entry.fingerprint
+    @property
+    def fingerprint(self) -> str | None:
+        """The fingerprint of the value, as its entry has it."""
+        return self.entry.fingerprint
 
-    def _read(self) -> Any:
+    def load_copy(self) -> Any:
+        """A fresh copy of the value, shared with nobody. Raises `MissingResult` if it can't be read any more."""
         value = self.store.fetch(self.entry)
         if isinstance(value, Miss):
             raise MissingResult(

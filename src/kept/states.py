@@ -50,12 +50,17 @@ class Loadable:
 
     __slots__ = ()
 
+    @property
+    def fingerprint(self) -> str | None:
+        """The fingerprint of the value, where it is known without looking at the value."""
+        return None
+
     def load_result(self) -> Any:
         """The value; raises `MissingResult` if it can't be had any more."""
         raise NotImplementedError
 
-    def load_copy(self) -> tuple[Any, str | None]:
-        """A copy of the value, shared with nobody, and its fingerprint where that is known."""
+    def load_copy(self) -> Any:
+        """A copy of the value, shared with nobody; raises `MissingResult` if it can't be had any more."""
         raise NotImplementedError
 
 

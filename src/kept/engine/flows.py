@@ -25,7 +25,7 @@ from kept.engine.outcome import final_state, is_outcome
 from kept.engine.plan import flow_persists, recorder, retry_delays
 from kept.engine.spec import FlowSpec
 from kept.engine.validation import validated
-from kept.futures import Resolver, find_handles, replace_handles, unfinished
+from kept.futures import Resolver, find_handles, unfinished
 from kept.history import RunRecord
 from kept.logging.handlers import configure
 from kept.logging.loggers import flow_runs, log_run
@@ -124,8 +124,8 @@ class FlowRunSteps:
         if waiting:
             yield Wait(waiting)
         resolver = Resolver()
-        replace_handles(wait_for, resolver)
-        self._take({name: replace_handles(value, resolver) for name, value in self.parameters.items()})
+        resolver.resolve(wait_for)
+        self._take({name: resolver.read(resolver.resolve(value)) for name, value in self.parameters.items()})
         return Pending(name="NotReady", message=resolver.failed) if resolver.failed else None
 
     def _take(self, parameters: dict[str, Any]) -> None:

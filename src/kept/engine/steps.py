@@ -25,7 +25,7 @@ from kept.engine.outcome import final_state, is_outcome
 from kept.engine.plan import Bypass, Decision, Hit, Identity, Rules, Run, judge, kept_by_another, task_rules
 from kept.engine.spec import TaskSpec
 from kept.exceptions import StoreError
-from kept.futures import Resolver, can_hold_handles, find_handles, replace_handles, unfinished
+from kept.futures import Resolver, can_hold_handles, find_handles, unfinished
 from kept.history import RunRecord
 from kept.logging.handlers import configure
 from kept.logging.loggers import log_run, task_runs
@@ -64,10 +64,10 @@ class TaskRunSteps:
         "decision",
         "flow",
         "identity",
-        "known",
         "label",
         "not_kept",
         "parameters",
+        "resolver",
         "rules",
         "run",
         "saved",
@@ -87,7 +87,7 @@ class TaskRunSteps:
         self.run.parameters = self.parameters = parameters
         self.label = f"Task run '{self.run.name}'"
         self.identity: Identity | None = None
-        self.known: dict[int, str] | None = None
+        self.resolver: Resolver | None = None
         self.decision: Decision = Bypass(self.rules.off)
         self.not_kept = ""
         self.saved = 0.0
@@ -147,14 +147,29 @@ class TaskRunSteps:
         waiting = unfinished(handles)
         if waiting:
             yield Wait(waiting)
-        resolver = Resolver()
-        replace_handles(wait_for, resolver)
-        self.parameters = {name: replace_handles(value, resolver) for name, value in self.parameters.items()}
+        self.resolver = resolver = Resolver()
+        resolver.resolve(wait_for)
+        self.parameters = {name: resolver.resolve(value) for name, value in self.parameters.items()}
         if resolver.failed:
             return Pending(name="NotReady", message=resolver.failed)
-        self.known = resolver.known
-        self.run.parameters = self.context.parameters = self.parameters
+        if not resolver.unread or self._reads_values():
+            self._read_inputs()
         return None
+
+    def _reads_values(self) -> bool:
+        """Whether the user's code sees the inputs even if the run is a hit."""
+        options, policy = self.spec.options, self.rules.policy
+        named = options.task_run_name is not None or self.rules.storage_key is not None
+        return named or bool(options.on_completion) or (policy is not None and policy.reads_values)
+
+    def _read_inputs(self) -> None:
+        """Put copies of kept values where nothing but their fingerprints was known."""
+        resolver = self.resolver
+        if resolver is not None:
+            if resolver.unread:
+                self.parameters = {name: resolver.read(value) for name, value in self.parameters.items()}
+                resolver.unread = False
+            self.run.parameters = self.context.parameters = self.parameters
 
     def _rename(self) -> None:
         template = self.spec.options.task_run_name
@@ -169,8 +184,9 @@ class TaskRunSteps:
                 return Identity(key, {"result_storage_key": key})
             policy = self.rules.policy
             assert policy is not None
+            known = self.resolver.known if self.resolver is not None else None
             flow_parameters = self.flow.parameters if self.flow is not None else None
-            parts = policy.compute_parts(self.context, self.parameters, flow_parameters, self.known)
+            parts = policy.compute_parts(self.context, self.parameters, flow_parameters, known)
         except Exception as error:
             self._log(logging.ERROR, f"The cache key can't be computed, so this run is not cached: {error}")
             self.decision = Bypass(f"the key can't be computed: {error}")
@@ -247,6 +263,7 @@ class TaskRunSteps:
 
     def _compute(self) -> Steps[State[Any]]:
         key = self.identity.key if self.identity is not None else None
+        self._read_inputs()
         txn = Transaction(key, self.rules.store, parent=get_transaction())
         began = time.perf_counter()
         token = activate(txn)
