@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextvars import ContextVar, Token
 from typing import Any
@@ -64,9 +65,9 @@ class Transaction:
         "_values",
         "children",
         "commit_mode",
-        "holder",
         "isolation_level",
         "key",
+        "locks",
         "on_commit_hooks",
         "on_rollback_hooks",
         "overwrite",
@@ -94,11 +95,17 @@ class Transaction:
         self.write_on_commit = write_on_commit
         self.parent = parent
         self.children: list[Transaction] = []
+        self.locks: Any = None
         self.state = TransactionState.ACTIVE
         self.on_commit_hooks: list[Hook] = []
         self.on_rollback_hooks: list[Hook] = []
         self._entries: list[Entry] = []
         self._values: dict[str, Any] = {}
+
+    @property
+    def holder(self) -> str:
+        """Who holds the lock on the key, where one is needed: this transaction and no other."""
+        return f"transaction-{os.getpid()}-{id(self)}"
 
     def is_active(self) -> bool:
         """Whether work is still going on in it."""
@@ -261,8 +268,8 @@ def _begin(
         write_on_commit=write_on_commit,
         parent=parent,
     )
-    if txn.store is not None and not overwrite and txn.store.exists(str(txn.key)):
-        txn.state = TransactionState.COMMITTED
+    if txn.isolation_level is IsolationLevel.SERIALIZABLE and txn.store is not None:
+        txn.locks = txn.store.locks()
     return txn
 
 
@@ -278,6 +285,7 @@ def deactivate(token: Token[Transaction | None]) -> None:
 
 @contextlib.contextmanager
 def _opened(txn: Transaction) -> Iterator[Transaction]:
+    _find_committed(txn)
     token = activate(txn)
     try:
         yield txn
@@ -289,6 +297,13 @@ def _opened(txn: Transaction) -> Iterator[Transaction]:
         txn.finish()
     finally:
         deactivate(token)
+        if txn.locks is not None:
+            txn.locks.release_lock(txn.key, txn.holder)
+
+
+def _find_committed(txn: Transaction) -> None:
+    if txn.store is not None and txn.key is not None and not txn.overwrite and txn.store.exists(txn.key):
+        txn.state = TransactionState.COMMITTED
 
 
 @contextlib.contextmanager
@@ -311,6 +326,8 @@ def transaction(
         write_on_commit: whether a staged value is kept at all.
     """
     txn = _begin(Transaction, key, store, commit_mode, isolation_level, overwrite, write_on_commit)
+    if txn.locks is not None:
+        txn.locks.acquire_lock(txn.key, txn.holder)
     with _opened(txn):
         yield txn
 
@@ -326,5 +343,7 @@ async def atransaction(
 ) -> AsyncIterator[Transaction]:
     """`transaction()`, for `async with`."""
     txn = _begin(AsyncTransaction, key, store, commit_mode, isolation_level, overwrite, write_on_commit)
+    if txn.locks is not None:
+        await txn.locks.aacquire_lock(txn.key, txn.holder)
     with _opened(txn):
         yield txn
