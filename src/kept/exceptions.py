@@ -7,8 +7,8 @@
     ├── ParameterTypeError (TypeError)       an argument of the wrong type
     │   ├── ParameterBindError               a call that does not fit the signature
     │   ├── ReservedArgumentError            a parameter named like an option of ours
-    │   └── SignatureMismatchError           a saved call that no longer fits the signature
-    ├── ValidationError (ValueError)         flow parameters that do not fit their annotations
+    │   ├── SignatureMismatchError           a saved call that no longer fits the signature
+    │   └── ValidationError (ValueError)     flow parameters that do not fit their annotations
     ├── MappingLengthMismatch                `.map` over iterables of unequal lengths
     ├── MappingMissingIterable               `.map` with nothing to map over
     ├── HashError (TypeError)                a value without stable content
@@ -63,8 +63,8 @@ class SignatureMismatchError(ParameterTypeError):
     """A call that was saved no longer fits the signature of the function."""
 
 
-class ValidationError(KeptException, ValueError):
-    """Flow parameters do not fit their annotations."""
+class ValidationError(ParameterTypeError, ValueError):
+    """Flow parameters do not fit their annotations. (Prefect raises a `ParameterTypeError` for this.)"""
 
 
 class MappingLengthMismatch(KeptException, ValueError):

@@ -52,6 +52,7 @@ class Rules:
     settings: Settings
     flow_store: ResultStore | None
     flow_persists: bool | None
+    flow_log_prints: bool | None
     persist: bool
     """Whether results are kept."""
     policy: CachePolicy | None
@@ -78,24 +79,26 @@ def task_rules(spec: TaskSpec, settings: Settings, flow: FlowRunContext | None) 
     """The rules for the runs of a task, remembered with its spec until settings or flow change."""
     store = flow.result_store if flow is not None else None
     persists = flow.persist_result if flow is not None else None
+    log_prints = flow.log_prints if flow is not None else None
     rules: Rules | None = spec.memo.get("rules")
     if (
         rules is not None
         and rules.settings is settings
         and rules.flow_store is store
         and rules.flow_persists is persists
+        and rules.flow_log_prints is log_prints
     ):
         return rules
-    spec.memo["rules"] = rules = _make_rules(spec, settings, flow, store, persists)
+    spec.memo["rules"] = rules = _make_rules(spec, settings, store, persists, log_prints)
     return rules
 
 
 def _make_rules(
     spec: TaskSpec,
     settings: Settings,
-    flow: FlowRunContext | None,
     flow_store: ResultStore | None,
     flow_persists: bool | None,
+    flow_log_prints: bool | None,
 ) -> Rules:
     options = spec.options
     persist = persists(spec, settings, flow_persists)
@@ -106,6 +109,7 @@ def _make_rules(
         settings=settings,
         flow_store=flow_store,
         flow_persists=flow_persists,
+        flow_log_prints=flow_log_prints,
         persist=persist,
         policy=policy,
         off=off,
@@ -114,7 +118,7 @@ def _make_rules(
         expiration=expiration.total_seconds() if isinstance(expiration, timedelta) else None,
         store=_store(spec, policy, flow_store) if persist else None,
         in_memory=options.cache_result_in_memory or not persist,
-        log_prints=_log_prints(options.log_prints, flow, settings),
+        log_prints=_log_prints(options.log_prints, flow_log_prints, settings),
         recorder=recorder(settings),
         retries=retries,
         retry_delays=retry_delays(options.retry_delay_seconds, settings.tasks.default_retry_delay_seconds, retries),
@@ -241,7 +245,8 @@ def _inherited(flow_store: ResultStore | None) -> Any:
     return flow_store.storage if flow_store is not None else None
 
 
-def _log_prints(option: bool | None, flow: FlowRunContext | None, settings: Settings) -> bool:
-    if option is not None:
-        return option
-    return flow.log_prints if flow is not None else bool(settings.logging.log_prints)
+def _log_prints(option: bool | None, of_flow: bool | None, settings: Settings) -> bool:
+    for said in (option, of_flow):
+        if said is not None:
+            return said
+    return bool(settings.logging.log_prints)
