@@ -31,7 +31,7 @@ CYCLE = b"kept-value-1\0cycle\0"
 LONG_CHILD = 1 << 10
 SLICE = 1 << 10
 
-MAX_OPEN = 5_000_000
+MAX_OPEN = 1_000_000
 _FEW = 64
 
 

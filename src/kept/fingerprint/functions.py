@@ -34,8 +34,6 @@ def rule_for(kind: type) -> Rule | None:
     """Return the rule for a type of code."""
     if issubclass(kind, type):
         return _class
-    if kind.__module__ == "typing" and not kind.__dictoffset__ and kind.__name__ in ("TypeVar", "ParamSpec"):
-        return _type_form
     return _RULES.get(kind) or (_type_form if kind.__module__ == "typing" else None)
 
 
@@ -174,6 +172,8 @@ def is_installed(module: str, filename: str | None) -> bool:
     """Say whether a module comes with Python or from an installed distribution."""
     if module.partition(".")[0] in sys.builtin_module_names or (filename or "").startswith("<frozen"):
         return True
+    if "/site-packages/" in (filename or "") or "/dist-packages/" in (filename or ""):
+        return True
     paths = sysconfig.get_paths()
     places = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     return any((filename or "").startswith(place + "/") for place in places)
@@ -237,7 +237,7 @@ def _spans(node: ast.ClassDef, code: types.CodeType) -> bool:
     return node.lineno <= code.co_firstlineno <= (node.end_lineno or node.lineno)
 
 
-_NOT_MEMBERS = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__annotations__"})
+_NOT_MEMBERS = frozenset({"__dict__", "__weakref__", "__doc__", "__module__"})
 _SET_BY_PYTHON = frozenset({"__firstlineno__", "__static_attributes__", "_abc_impl", "__annotate__"})
 
 

@@ -164,7 +164,7 @@ class _ObjectRule:
         self.name = class_name(kind)
         self.state = _State(kind)
         self.headers: dict[tuple[str, ...], Encoded] = {}
-        self.known_to_be_open = _is_dataclass(kind) or hasattr(kind, "__pydantic_fields__")
+        self.known_to_be_open = _is_dataclass(kind) or _is_pydantic_model(kind)
 
     def __call__(self, value: Any) -> Node:
         if not self.known_to_be_open:
@@ -239,7 +239,7 @@ def _reduces_itself(kind: type) -> bool:
     """Say whether a type has ways of its own to be pickled, which then say what its content is."""
     if kind in copyreg.dispatch_table:
         return True
-    if hasattr(kind, "__pydantic_fields__") and hasattr(kind, "__pydantic_private__"):
+    if _is_pydantic_model(kind):
         return False
     if any(getattr(kind, name) is not getattr(object, name) for name in ("__reduce__", "__reduce_ex__")):
         return True
@@ -250,6 +250,10 @@ def _reduces_itself(kind: type) -> bool:
 
 def _is_dataclass(kind: type) -> bool:
     return dataclasses.is_dataclass(kind)
+
+
+def _is_pydantic_model(kind: type) -> bool:
+    return any(base.__module__ == "pydantic.main" and base.__name__ == "BaseModel" for base in kind.__mro__)
 
 
 def _slots(kind: type) -> tuple[str, ...]:

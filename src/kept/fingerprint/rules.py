@@ -42,7 +42,8 @@ def fingerprint(value: object, *, where: str = "value", known: Mapping[int, str]
         value: Anything with stable content.
         where: How the path in an error begins, e.g. `"argument 'model'"`.
         known: Fingerprints that are known already, by `id`. Looked up for `value` itself, and for each
-            value in it that is not plain.
+            value in it that is not plain, where only `b3:` ones give what the value itself would give: what
+            stands for a plain value inside another must be replaced by that value first.
 
     Returns:
         `"b3p:"` and 64 hex digits for a plain value (a tree of exact builtins), `"b3:"` and 64 for any other.
