@@ -472,6 +472,28 @@ def test_a_storage_key_wins_over_a_key_function_and_a_policy() -> None:
         assert called(step).cache_key == "template"
 
 
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        ({"cache_policy": NO_CACHE}, {}),
+        ({}, {KEPT_TASKS_DEFAULT_NO_CACHE: True}),
+        ({}, {KEPT_TASKS_DISABLE_CACHING: True}),
+    ],
+)
+def test_without_caching_a_result_is_written_to_its_storage_key_and_never_read(
+    options: dict[str, Any], settings: dict[Any, Any]
+) -> None:
+    numbers = iter(range(10))
+
+    @task(result_storage_key="report", **options)
+    def report() -> int:
+        return next(numbers)
+
+    with temporary_settings(settings):
+        assert [called(report).name, called(report).name] == ["Completed", "Completed"]
+    assert ResultStore().read("report").result == 1
+
+
 # --- where results are kept
 
 
@@ -811,6 +833,24 @@ def test_an_input_that_comes_from_the_store_makes_the_same_key_as_the_value_itse
         ]
 
     assert chain() == ["Completed", "Cached", "Cached"]
+
+
+@pytest.mark.parametrize("serializer", ["json", "compressed/json"])
+def test_an_input_that_its_serializer_changed_makes_the_key_of_what_it_became(serializer: str) -> None:
+    @task(cache_policy=INPUTS, result_serializer=serializer)
+    def make(x: int) -> Any:
+        return (x, x)
+
+    @task(cache_policy=INPUTS)
+    def kind(value: Any) -> str:
+        return type(value).__name__
+
+    @flow
+    def chain() -> list[str]:
+        return [kind.submit(make.submit(1)).result(), kind((1, 1)), kind([1, 1])]
+
+    assert chain() == ["list", "tuple", "list"]
+    assert chain() == ["list", "tuple", "list"]
 
 
 # --- sharing

@@ -16,7 +16,7 @@ from kept.exceptions import ConfigurationError, HashError, KeptException, Missin
 from kept.fingerprint import fingerprint
 from kept.locking.filesystem import FileSystemLockManager
 from kept.locking.memory import MemoryLockManager
-from kept.serializers import Serializer
+from kept.serializers import CompressedSerializer, PickleSerializer, Serializer
 from kept.settings import Settings, get_current_settings
 from kept.states import Loadable
 from kept.store import Entry, Miss, Store, open_store
@@ -120,6 +120,8 @@ class ResultStore:
         self.location = storage.location
         self.serializer = resolve_serializer(serializer or settings.results.default_serializer)
         self.serializer_name = self.serializer.name
+        # A value that comes back changed is not the one that was fingerprinted: it is hashed when it is passed on.
+        self._faithful = _is_faithful(self.serializer)
         self.lock_manager = lock_manager
         # With entries elsewhere, payloads belong where the user put them, however small.
         self.slow = isinstance(self.entries, ObjectEntries)
@@ -170,7 +172,7 @@ class ResultStore:
             created=time.time(),
             expires=expires,
             serializer=self.serializer_name,
-            fingerprint=_fingerprint_or_none(value),
+            fingerprint=_fingerprint_or_none(value) if self._faithful else None,
             size=size,
             payload=_joined(chunks) if small else None,
             blob=None if small else self.blobs.put(chunks),
@@ -303,6 +305,13 @@ def _path_of(text: str) -> Path:
 def _is_filesystem(storage: Any) -> bool:
     verbs: list[Callable[..., Any] | None] = [getattr(storage, verb, None) for verb in ("read_path", "write_path")]
     return not isinstance(storage, type) and all(callable(verb) for verb in verbs)
+
+
+def _is_faithful(serializer: Serializer) -> bool:
+    """Whether a value comes back as it was: through a pickle it does, JSON gives a list for a tuple."""
+    while isinstance(serializer, CompressedSerializer):
+        serializer = serializer.serializer
+    return type(serializer) is PickleSerializer
 
 
 def _fingerprint_or_none(value: Any) -> str | None:

@@ -24,7 +24,7 @@ from kept.engine.names import custom_name, storage_key, task_run_name
 from kept.engine.outcome import final_state, is_outcome
 from kept.engine.plan import Bypass, Decision, Hit, Identity, Rules, Run, judge, kept_by_another, task_rules
 from kept.engine.spec import TaskSpec
-from kept.exceptions import StoreError
+from kept.exceptions import ConfigurationError, StoreError
 from kept.futures import Resolver, can_hold_handles, find_handles, unfinished
 from kept.history import RunRecord
 from kept.logging.handlers import configure
@@ -32,7 +32,7 @@ from kept.logging.loggers import log_run, task_runs
 from kept.logging.prints import logged_prints
 from kept.results import KeptResult, Origin, ResultStore
 from kept.settings import get_current_settings
-from kept.states import Crashed, Pending, State, StateType
+from kept.states import Crashed, Failed, Pending, State, StateType
 from kept.store import Entry, Miss
 from kept.transactions import IsolationLevel, Transaction, activate, deactivate, get_transaction
 
@@ -114,6 +114,7 @@ class TaskRunSteps:
             self._finish(Crashed(message=f"Execution was interrupted by {type(error).__name__}", data=error))
             raise
         else:
+            self.run.state = state
             hooks = self._hooks(state)
             if hooks:
                 yield from run_hooks(hooks, (self.task, self.run, state), task_runs, self.label)
@@ -128,13 +129,17 @@ class TaskRunSteps:
             if not_ready:
                 return not_ready
         if self.spec.options.task_run_name is not None:
-            self._rename()
+            wrong = self._rename()
+            if wrong is not None:
+                return wrong
         if not self.rules.off:
             self.identity = self._identify()
             if self.identity is not None:
                 hit = yield from self._look_up(self.identity.key)
                 if hit is not None:
                     return hit
+        elif self.rules.storage_key is not None:
+            self.identity = self._identify()  # not to look there, but to write there
         if self._isolated():
             return (yield from self._alone())
         return (yield from self._compute())
@@ -171,10 +176,16 @@ class TaskRunSteps:
                 resolver.unread = False
             self.run.parameters = self.context.parameters = self.parameters
 
-    def _rename(self) -> None:
+    def _rename(self) -> State[Any] | None:
+        """Give the run the name that its options say; a failed state if that can't be done."""
         template = self.spec.options.task_run_name
-        self.run.name = custom_name(template, self.parameters, f"task {self.spec.name!r}")
+        try:
+            self.run.name = custom_name(template, self.parameters, f"task {self.spec.name!r}")
+        except ConfigurationError as error:
+            self._log(logging.ERROR, str(error))
+            return Failed(message=f"{type(error).__name__}: {error}", data=error)
         self.label = f"Task run '{self.run.name}'"
+        return None
 
     def _identify(self) -> Identity | None:
         """The key of this call; None, with the reason as the decision, if it has none."""
