@@ -185,6 +185,18 @@ def test_a_users_file_system_needs_two_methods_and_may_have_options() -> None:
         ReadableFileSystem()  # type: ignore[abstract]
 
 
+def test_a_users_coroutine_functions_can_be_awaited_too() -> None:
+    class Mine(WritableFileSystem):
+        async def read_path(self, path: str) -> bytes:  # type: ignore[override]
+            return path.encode()
+
+        async def write_path(self, path: str, content: bytes) -> int:
+            return len(content)
+
+    assert asyncio.run(Mine().aread_path("x")) == b"x"
+    assert asyncio.run(Mine().awrite_path("x", b"123")) == 3
+
+
 @pytest.mark.parametrize(
     ("basepath", "words"),
     [("folder", "needs a scheme"), ("file:///x", "use LocalFileSystem"), ("s3://", "a place after its scheme")],

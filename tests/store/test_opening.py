@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import subprocess
 import threading
 from pathlib import Path
@@ -136,6 +137,17 @@ def test_a_forked_child_can_open_and_use_stores(tmp_path: Path) -> None:
 
     in_child(child)
     assert open_store(tmp_path / "t").entries.get("key") == an_entry()
+
+
+@pytest.mark.parametrize("layout", ["embedded", "directory"])
+def test_a_store_can_be_sent_to_another_process(tmp_path: Path, layout: str) -> None:
+    store = open_store(tmp_path / "s", layout)
+    store.entries.put([an_entry()])
+    digest = store.blobs.put([b"content"])
+    again = pickle.loads(pickle.dumps(store))
+    assert again.location == store.location
+    assert again.entries.get("key") == an_entry()
+    assert bytes(again.blobs.open(digest)) == b"content"
 
 
 def test_a_wrong_layout_is_an_error_that_lists_the_right_ones(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ database.py    a SQLite file that outlives damage, forks and deletion;  sqlite.p
 disk.py        blobs as files, loaded by memory map
 objects.py     both, over any file system or object store with `read_path` and `write_path`
 memory.py      both, in memory
-guard.py       one process at a time;  digests.py  BLAKE3, on as many threads as is safe
+guard.py       one process at a time;  digests.py  how payloads are addressed
 """
 
 from __future__ import annotations

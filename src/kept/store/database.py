@@ -30,6 +30,8 @@ T = TypeVar("T")
 _BUSY_SECONDS = 60.0
 """How long to wait for another process's transaction before giving up."""
 _DAMAGE = ("malformed", "not a database", "no such table", "no such column", "encrypted", "corrupt")
+_CACHE_KIBIBYTES = 16_000
+"""Of the file's pages, kept in memory at most: enough for the upper levels of an index over a million entries."""
 _FLEETING = ("I/O error", "readonly", "unable to open", "locking protocol")
 _FILES = ("", "-wal", "-shm")
 
@@ -150,6 +152,7 @@ class Database:
         connection = self._plain_connection(self._name)
         with _closing_on_error(connection):
             connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute(f"PRAGMA cache_size=-{_CACHE_KIBIBYTES}")
             if self._checked_version(connection) == 0:
                 self._set_up(connection)
         return connection

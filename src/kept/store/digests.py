@@ -1,38 +1,21 @@
-"""BLAKE3 digests of payloads, on as many threads as is safe."""
+"""The digests by which payloads are addressed: `b3:` and 64 hex digits."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 
-from blake3 import blake3
+from kept.utilities.blake import hasher
 
 PREFIX = "b3:"
 LENGTH = len(PREFIX) + 64
-_THREADS_FROM = 1 << 20
-"""Below this many bytes, handing work to other threads costs more than it saves."""
-
-_threads = blake3.AUTO
-
-
-def _single_threaded() -> None:
-    # BLAKE3's thread pool belongs to the process that first used it: in a forked child it waits for threads
-    # that do not exist there, for ever.
-    global _threads
-    _threads = 1
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_single_threaded)
 
 
 def digest_of(chunks: Iterable[bytes | bytearray | memoryview], size: int) -> str:
-    """`b3:` and the 64 hex digits of the BLAKE3 digest of the chunks, of which `size` is the length in
-    bytes."""
-    hasher = blake3(max_threads=_threads if size >= _THREADS_FROM else 1)
+    """The digest of the concatenated chunks, of which `size` is the length in bytes, at least about."""
+    running = hasher(size)
     for chunk in chunks:
-        hasher.update(chunk)
-    return PREFIX + hasher.hexdigest()
+        running.update(chunk)
+    return PREFIX + running.hexdigest()
 
 
 def is_digest(text: str) -> bool:

@@ -32,6 +32,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from blake3 import blake3
 
@@ -70,6 +71,9 @@ class DiskBlobs:
         self._lock = threading.Lock()
         self._swept: float | None = None
         self._verified: dict[str, tuple[int, ...]] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.root,))
 
     # --- the protocol
 

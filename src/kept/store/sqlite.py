@@ -38,6 +38,9 @@ class SqliteEntries:
         self._database = Database(path, _QUERIES["schema"], SCHEMA_VERSION)
         self._fetch_one = self._database.fetch_one
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.path,))
+
     def get(self, key: str) -> Entry | Miss:
         try:
             row = self._fetch_one(_GET, (key,))
