@@ -12,7 +12,7 @@ import pytest
 
 from kept.exceptions import StoreError, StoreVersionError
 from kept.store import Entry, Miss
-from kept.store.sqlite import SCHEMA_VERSION, SqliteEntries, _checksum, named_queries
+from kept.store.sqlite import SCHEMA_VERSION, SqliteEntries, _checksum
 from kept.testing import an_entry
 from tests.store.conftest import in_child, python, start
 
@@ -68,11 +68,6 @@ def test_the_schemas_version_is_in_the_file(entries: SqliteEntries) -> None:
     assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
-
-
-def test_queries_are_found_by_name() -> None:
-    text = "-- a comment\n\n-- name: one\nSELECT 1;\n\n-- name: two\nSELECT\n  2;\n"
-    assert named_queries(text) == {"one": "SELECT 1", "two": "SELECT\n  2"}
 
 
 def test_a_store_of_a_newer_version_is_refused_with_what_to_do(entries: SqliteEntries) -> None:

@@ -11,22 +11,13 @@ from zlib import crc32
 from kept.exceptions import StoreError
 from kept.store.database import Database
 from kept.store.entry import Entry, Miss
+from kept.utilities.sql import named_queries
 
 SCHEMA_VERSION = 1
 
 NOT_KEPT = Miss("not kept yet")
 
-
-def named_queries(text: str) -> dict[str, str]:
-    """The statements of a `.sql` file, each under the name in the `-- name:` line before it."""
-    queries: dict[str, str] = {}
-    for block in text.split("-- name: ")[1:]:
-        name, _, statement = block.partition("\n")
-        queries[name.strip()] = statement.strip().rstrip(";")
-    return queries
-
-
-_QUERIES = named_queries(Path(__file__).with_name("queries.sql").read_text(encoding="utf-8"))
+_QUERIES = named_queries(Path(__file__).with_name("queries.sql"))
 _GET, _PUT, _DELETE, _SCAN = (_QUERIES[name] for name in ("get", "put", "delete", "scan"))
 
 
