@@ -87,12 +87,12 @@ class Flow(Generic[P, R]):
 
     if TYPE_CHECKING:
 
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
             """Run the flow here and now."""
 
     else:
 
-        def __call__(self, *args, return_state=False, wait_for=None, **kwargs):
+        def __call__(self, /, *args, return_state=False, wait_for=None, **kwargs):
             """Run the flow here and now, and return what its function returns.
 
             Arguments:

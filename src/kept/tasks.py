@@ -113,12 +113,12 @@ class Task(Generic[P, R]):
 
     if TYPE_CHECKING:
 
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
             """Run the task here and now."""
 
     else:
 
-        def __call__(self, *args, return_state=False, wait_for=None, **kwargs):
+        def __call__(self, /, *args, return_state=False, wait_for=None, **kwargs):
             """Run the task here and now, and return what its function returns.
 
             Arguments:
@@ -138,15 +138,15 @@ class Task(Generic[P, R]):
 
     if TYPE_CHECKING:
 
-        def submit(self, *args: Any, **kwargs: Any) -> KeptFuture[R]:
+        def submit(self, /, *args: Any, **kwargs: Any) -> KeptFuture[R]:
             """Start the task on the runner of the flow around."""
 
-        def map(self, *args: Any, **kwargs: Any) -> KeptFutureList[R]:
+        def map(self, /, *args: Any, **kwargs: Any) -> KeptFutureList[R]:
             """Start the task for each element of the iterables among the arguments."""
 
     else:
 
-        def submit(self, *args, return_state=False, wait_for=None, **kwargs):
+        def submit(self, /, *args, return_state=False, wait_for=None, **kwargs):
             """Start the task on the runner of the flow around, and return a future.
 
             Arguments:
@@ -162,7 +162,7 @@ class Task(Generic[P, R]):
             future.wait()
             return future.state
 
-        def map(self, *args, return_state=False, wait_for=None, **kwargs):
+        def map(self, /, *args, return_state=False, wait_for=None, **kwargs):
             """Start a run for each element of the iterables among the arguments, and return their futures.
 
             Strings and bytes are values; wrap other iterables in `unmapped` to give them whole to each run.
@@ -225,14 +225,14 @@ class _BoundTask:
         self._task = task
         self._instance = instance
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self._task(self._instance, *args, **kwargs)
 
-    def submit(self, *args: Any, **kwargs: Any) -> Any:
+    def submit(self, /, *args: Any, **kwargs: Any) -> Any:
         """Start the task on the runner of the flow around."""
         return self._task.submit(self._instance, *args, **kwargs)
 
-    def map(self, *args: Any, **kwargs: Any) -> Any:
+    def map(self, /, *args: Any, **kwargs: Any) -> Any:
         """Start the task for each element of the iterables among the arguments."""
         return self._task.map(unmapped(self._instance), *args, **kwargs)
 

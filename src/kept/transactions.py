@@ -18,6 +18,7 @@ from typing import Any
 from kept.context import new_id
 from kept.exceptions import ConfigurationError, RollBack
 from kept.results import ResultRecord, ResultStore, get_result_store
+from kept.store.completing import completed
 from kept.store.entry import Entry
 
 Hook = Callable[["Transaction"], Any]
@@ -217,7 +218,7 @@ class Transaction:
         for hook in hooks:
             name = getattr(hook, "__name__", repr(hook))
             try:
-                hook(self)
+                completed(hook(self))
             except Exception:
                 _log.exception(
                     "The %s hook %r of transaction %r raised; the others run all the same.",

@@ -10,7 +10,7 @@ from typing import Any
 
 from kept.context import Run
 from kept.engine.effects import Call, RunTimeout, Sleep, Steps
-from kept.engine.hooks import run_hooks
+from kept.engine.hooks import asked, run_hooks
 from kept.engine.plan import delay_before
 from kept.engine.spec import Spec
 from kept.logging.loggers import log_run
@@ -89,7 +89,7 @@ def _may_retry(job: Job, state: State[Any]) -> Steps[bool]:
     if job.condition is None:
         return True
     try:
-        return bool((yield Call(job.condition, (job.owner, job.run, state), {}, None)))
+        return bool((yield from asked(job.condition, (job.owner, job.run, state))))
     except Exception as error:
         info = (type(error), error, error.__traceback__)
         log_run(job.log, logging.ERROR, "retry_condition_fn raised; the run is not retried", job.label, info)

@@ -90,10 +90,12 @@ class FlowRunSteps:
         except BaseException as error:
             state = Crashed(message=f"Execution was interrupted by {type(error).__name__}", data=error)
             self._log(logging.ERROR, f"Crash detected! Execution was interrupted by {error!r}")
+            self.run.state = state
             yield from self._hooks(state)
             self._finish(state)
             raise
         else:
+            self.run.state = state
             yield from self._hooks(state)
             self._finish(state)
             return state

@@ -8,6 +8,7 @@ from typing import Any
 
 from kept.engine.effects import Call, Steps
 from kept.logging.loggers import log_run
+from kept.store.completing import completed
 
 
 def run_hooks(
@@ -18,7 +19,7 @@ def run_hooks(
         name = getattr(hook, "__name__", repr(hook))
         log_run(log, logging.INFO, f"Running hook {name!r} in response to entering state {args[-1].name!r}", label)
         try:
-            yield Call(hook, args, {}, None)
+            yield from asked(hook, args)
         except Exception as error:
             log_run(
                 log,
@@ -29,6 +30,12 @@ def run_hooks(
             )
         else:
             log_run(log, logging.INFO, f"Hook {name!r} finished running successfully", label)
+
+
+def asked(function: Callable[..., Any], args: tuple[Any, ...]) -> Steps[Any]:
+    """What a hook or condition answers; it may be async in plain code as well."""
+    answer = yield Call(function, args, {}, None)
+    return completed(answer)  # in async code it has been awaited already
 
 
 def _info(error: BaseException) -> Any:
