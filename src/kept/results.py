@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from kept.context import FlowRunContext, TaskRunContext, current_run
-from kept.exceptions import ConfigurationError, HashError, KeptException, MissingResult
+from kept.exceptions import ConfigurationError, HashError, KeptException, MissingResult, SerializationError
 from kept.fingerprint import fingerprint
 from kept.locking.filesystem import FileSystemLockManager
 from kept.locking.memory import MemoryLockManager
@@ -148,7 +148,7 @@ class ResultStore:
         except KeptException as error:
             return Miss(f"unreadable: {error}")
         except Exception as error:  # a user's serializer may raise anything
-            return Miss(f"unreadable: {self.serializer_name} raised {type(error).__name__}: {error}")
+            return Miss(f"unreadable: the serializer {entry.serializer} raised {type(error).__name__}: {error}")
 
     def pack(
         self,
@@ -164,7 +164,7 @@ class ResultStore:
             SerializationError: the value can't become bytes.
             StoreError: the payload can't be written.
         """
-        chunks = self.serializer.chunks(value)
+        chunks = self._chunks(value)
         size = sum([chunk.nbytes if isinstance(chunk, memoryview) else len(chunk) for chunk in chunks])
         small = size <= self._inline_limit
         return Entry(
@@ -182,6 +182,24 @@ class ResultStore:
             flow_run=origin.flow_run,
             seconds=origin.seconds,
         )
+
+    def _chunks(self, value: Any) -> list[bytes | memoryview]:
+        try:
+            chunks = self.serializer.chunks(value)
+        except KeptException:
+            raise
+        except Exception as error:  # a user's serializer may raise anything
+            raise SerializationError(
+                f"the serializer {self.serializer_name} raised {type(error).__name__}: {error}. "
+                "Correct it, or use another result_serializer."
+            ) from error
+        for chunk in chunks:
+            if not isinstance(chunk, (bytes, memoryview)):
+                raise SerializationError(
+                    f"the serializer {self.serializer_name} gave a {type(chunk).__name__} instead of bytes. "
+                    "Let its dumps() return bytes, or use another result_serializer."
+                )
+        return chunks
 
     def publish(self, entries: Sequence[Entry]) -> None:
         """Make packed entries visible, all at once. Raises `StoreError`."""

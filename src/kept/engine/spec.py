@@ -19,6 +19,7 @@ from kept.engine.binding import Binder
 from kept.exceptions import ConfigurationError, InvalidNameError, ParameterTypeError
 from kept.results import resolve_serializer
 from kept.serializers import Serializer
+from kept.transactions import IsolationLevel
 
 if TYPE_CHECKING:
     from kept.states import State
@@ -215,6 +216,8 @@ def _checked_option(name: str, value: Any, label: str) -> Any:
             )
     if name == "result_serializer":
         resolve_serializer(value)
+    if name == "task_runner" and isinstance(value, type):
+        return value()
     return value
 
 
@@ -237,10 +240,24 @@ def _tags(name: str, value: Any, label: str) -> frozenset[str]:
 
 def _check_together(options: TaskOptions, label: str) -> None:
     if options.cache_expiration is not None and options.cache_expiration < timedelta(0):
-        raise ConfigurationError(f"{label} got a negative cache_expiration, {options.cache_expiration}.")
+        raise ConfigurationError(
+            f"{label} got a negative cache_expiration, {options.cache_expiration}; it takes how long a result may be "
+            "used, such as timedelta(hours=1)."
+        )
+    if options.cache_policy is not None:
+        _check_policy(options.cache_policy, label)
     delays = options.retry_delay_seconds
     if isinstance(delays, list) and len(delays) > 50:
         raise ConfigurationError(f"{label} got {len(delays)} values of retry_delay_seconds; it takes at most 50.")
+
+
+def _check_policy(policy: CachePolicy, label: str) -> None:
+    for name, (allowed, fits) in _POLICY_CHECKS.items():
+        value = getattr(policy, name)
+        if value is not None and not fits(value):
+            raise ParameterTypeError(
+                f"{label} got a cache policy with {name}={value!r}, of type {type(value).__name__}; it takes {allowed}."
+            )
 
 
 def _is_bool(value: Any) -> bool:
@@ -276,6 +293,19 @@ def _is_storage(value: Any) -> bool:
     return verbs or hasattr(value, "entries") or isinstance(value, (str, os.PathLike, Path))
 
 
+def _is_lock_manager(value: Any) -> bool:
+    return all(callable(getattr(value, verb, None)) for verb in ("acquire_lock", "release_lock"))
+
+
+_STORAGE = "a path, a filesystem such as LocalFileSystem(basepath=...), or an object with read_path and write_path"
+_POLICY_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "key_storage": (_STORAGE, _is_storage),
+    "isolation_level": (
+        "IsolationLevel.READ_COMMITTED or IsolationLevel.SERIALIZABLE of kept.transactions",
+        lambda v: isinstance(v, IsolationLevel),
+    ),
+    "lock_manager": ("a lock manager, such as FileSystemLockManager(...) of kept.locking.filesystem", _is_lock_manager),
+}
 _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "name": ("a string", _is_text),
     "description": ("a string", _is_text),
@@ -300,10 +330,7 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "cache_key_fn": ("a function of the run's context and its parameters", callable),
     "cache_expiration": ("a datetime.timedelta", lambda v: isinstance(v, timedelta)),
     "result_storage_key": ("a string, such as 'report-{parameters[day]}.pickle'", _is_text),
-    "result_storage": (
-        "a path, a filesystem such as LocalFileSystem(basepath=...), or an object with read_path and write_path",
-        _is_storage,
-    ),
+    "result_storage": (_STORAGE, _is_storage),
     "result_serializer": ("a Serializer or the name of one", lambda v: isinstance(v, (str, Serializer))),
     "task_run_name": ("a template or a function without arguments", lambda v: _is_text(v) or callable(v)),
     "flow_run_name": ("a template or a function without arguments", lambda v: _is_text(v) or callable(v)),

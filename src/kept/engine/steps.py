@@ -24,7 +24,7 @@ from kept.engine.names import custom_name, storage_key, task_run_name
 from kept.engine.outcome import final_state, is_outcome
 from kept.engine.plan import Bypass, Decision, Hit, Identity, Rules, Run, judge, kept_by_another, task_rules
 from kept.engine.spec import TaskSpec
-from kept.exceptions import ConfigurationError, StoreError
+from kept.exceptions import ConfigurationError, KeptException
 from kept.futures import Resolver, can_hold_handles, find_handles, unfinished
 from kept.history import RunRecord
 from kept.logging.handlers import configure
@@ -39,7 +39,7 @@ from kept.transactions import IsolationLevel, Transaction, activate, deactivate,
 _CODE_PARTS = ("task_source", "code.")
 _WORDS = {Hit: "HIT", Run: "MISS", Bypass: "OFF"}
 # How a miss begins that the user should hear of: there is something under the key, or there may be.
-_TROUBLE = ("the store can't be read", "damaged", "missing", "unreadable")
+_TROUBLE = ("the store can't be read", "damaged", "missing", "unreadable", "written by a newer version")
 
 
 def begin(spec: TaskSpec) -> TaskRun:
@@ -199,8 +199,11 @@ class TaskRunSteps:
             flow_parameters = self.flow.parameters if self.flow is not None else None
             parts = policy.compute_parts(self.context, self.parameters, flow_parameters, known)
         except Exception as error:
-            self._log(logging.ERROR, f"The cache key can't be computed, so this run is not cached: {error}")
-            self.decision = Bypass(f"the key can't be computed: {error}")
+            message = f"The cache key can't be computed, so this run is not cached: {_said(error)}"
+            # Where it was raised is said by the traceback, unless it is one of our sentences.
+            info = None if isinstance(error, KeptException) else (type(error), error, error.__traceback__)
+            log_run(task_runs, logging.ERROR, message, self.label, info)
+            self.decision = Bypass(f"the key can't be computed: {_said(error)}")
             return None
         if parts is None:
             self.decision = Bypass("the cache policy gives no key for this call")
@@ -221,8 +224,8 @@ class TaskRunSteps:
             if not isinstance(decision, Hit):
                 return self._miss(decision.reason)
             value = yield Io(store.fetch, (decision.entry,), store.slow)
-        except StoreError as error:
-            return self._miss(f"{_TROUBLE[0]}: {error}")
+        except Exception as error:  # a user's file system may raise anything
+            return self._miss(f"{_TROUBLE[0]}: {_said(error)}")
         return self._miss(value.reason) if isinstance(value, Miss) else self._hit(store, decision.entry, value)
 
     def _hit(self, store: ResultStore, entry: Entry, value: Any) -> State[Any]:
@@ -236,7 +239,9 @@ class TaskRunSteps:
         self.decision = Run(reason)
         if reason.startswith(_TROUBLE):
             key = self.identity.key if self.identity else None
-            self._log(logging.WARNING, f"The result kept under {key!r} is not used: {reason}. Running instead.")
+            self._log(
+                logging.WARNING, f"The result kept under {key!r} is not used: {reason.rstrip('.')}. Running instead."
+            )
         return None
 
     def _warn_of_sharing(self, entry: Entry) -> None:
@@ -348,7 +353,7 @@ class TaskRunSteps:
 
     def _say_not_kept(self, error: Exception) -> None:
         self.not_kept = f"{type(error).__name__}: {error}"
-        self._log(logging.ERROR, f"The result was not kept, so the next run computes it again: {error}")
+        self._log(logging.ERROR, f"The result was not kept, so the next run computes it again: {_said(error)}")
 
     def _hooks(self, state: State[Any]) -> tuple[Any, ...]:
         if state.type is StateType.COMPLETED:
@@ -387,3 +392,8 @@ class TaskRunSteps:
 
     def _log(self, level: int, message: str) -> None:
         log_run(task_runs, level, message, self.label)
+
+
+def _said(error: Exception) -> str:
+    """What an error says; of one that is not ours also its type, without which many say nothing."""
+    return str(error) if isinstance(error, KeptException) else f"{type(error).__name__}: {error}"

@@ -84,7 +84,8 @@ class SqliteRecorder:
             self._broken = True
             _log.warning(
                 "The history of runs can't be written to %s: %s. Runs go on and results are kept, but this process "
-                "records no more runs. Free the disk or set KEPT_HOME to a folder that can be written.",
+                "records no more runs. Free the disk, delete the file if it is damaged, or set KEPT_HOME to a folder "
+                "that can be written.",
                 self.path,
                 error,
             )

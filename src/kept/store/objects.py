@@ -185,7 +185,12 @@ def _read(filesystem: Any, path: str) -> bytes | Miss:
         raise StoreError(f"{path!r} can't be read from {_name(filesystem)}: {_reason(error)}") from error
     if content is None:
         return _NOT_KEPT
-    return content if isinstance(content, bytes) else bytes(content)
+    if not isinstance(content, (bytes, bytearray, memoryview)):
+        raise StoreError(
+            f"{path!r} can't be read from {filesystem!r}: its read_path gives a {type(content).__name__} "
+            "instead of bytes"
+        )
+    return bytes(content)
 
 
 def _write(filesystem: Any, path: str, content: bytes) -> None:
