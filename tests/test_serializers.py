@@ -128,6 +128,20 @@ def test_a_users_serializer_is_found_by_its_type_and_by_its_address() -> None:
     assert TextSerializer().chunks("a") == [b"a"]
 
 
+def test_a_serializer_written_with_pydantics_fields_works() -> None:
+    class Fielded(TextSerializer):
+        type: str = pydantic.Field("fielded", frozen=True)  # type: ignore[assignment]
+        level: int = pydantic.Field(default=3, ge=1)
+        tags: list[str] = pydantic.Field(default_factory=list)
+        needed: str = pydantic.Field()
+
+    serializer = Fielded(needed="x")
+    assert (serializer.type, serializer.level, serializer.tags, serializer.needed) == ("fielded", 3, [], "x")
+    assert Serializer.from_name(serializer.name) == serializer
+    with pytest.raises(ConfigurationError, match="needs the option 'needed'"):
+        Fielded()
+
+
 def test_a_local_serializer_class_is_found_by_name_in_its_process() -> None:
     class Local(Serializer):
         def dumps(self, obj: Any) -> bytes:

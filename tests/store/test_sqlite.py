@@ -174,6 +174,19 @@ def test_a_flipped_bit_in_an_entry_is_a_miss_that_says_so(entries: SqliteEntries
     assert entries.get("bad") == an_entry("bad")
 
 
+def test_bytes_that_are_no_longer_text_are_a_miss_and_are_passed_over(entries: SqliteEntries) -> None:
+    good = [an_entry(f"good-{number}") for number in range(1100)]
+    entries.put([*good[:700], an_entry("bad")._replace(task="needle"), *good[700:]])
+    entries.close()
+    content = entries.path.read_bytes()
+    entries.path.write_bytes(content.replace(b"needle", b"\xff\xfe\xfd\xfc\xfb\xfa"))
+    found = entries.get("bad")
+    assert isinstance(found, Miss) and found.reason.startswith("damaged")
+    assert sorted(entries.scan()) == sorted(good)
+    entries.put([an_entry("bad")])
+    assert entries.get("bad") == an_entry("bad")
+
+
 def test_eight_processes_that_find_the_damage_together_make_one_fresh_store(entries: SqliteEntries) -> None:
     entries.path.parent.mkdir()
     entries.path.write_bytes(GARBAGE)

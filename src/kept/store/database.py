@@ -38,6 +38,10 @@ _FILES = ("", "-wal", "-shm")
 _open: weakref.WeakSet[Database] = weakref.WeakSet()
 
 
+class UnreadableRowError(StoreError):
+    """A row of a sound database holds bytes that are not text: damage that SQLite does not notice."""
+
+
 class Database:
     """A SQLite file at `path`, made with `schema` when first written to, in WAL mode.
 
@@ -210,6 +214,8 @@ class Database:
     def _answer(self, error: sqlite3.Error, attempt: int) -> None:
         """Repair what can be repaired and return, so that the caller tries again; else raise StoreError."""
         text = str(error)
+        if "decode to UTF-8" in text:
+            raise UnreadableRowError(f"a row of {self._name} is damaged: {text}") from error
         if isinstance(error, sqlite3.DatabaseError) and any(sign in text for sign in _DAMAGE):
             self._set_aside(text, sure=attempt > 0)
             return

@@ -39,7 +39,10 @@ ON CONFLICT (key) DO UPDATE SET
 -- name: delete
 DELETE FROM entry WHERE key = ?;
 
--- name: scan
+-- name: ids
+SELECT id FROM entry WHERE id > ? ORDER BY id LIMIT 500;
+
+-- name: rows
 SELECT key, created, expires, serializer, fingerprint, size, payload, blob, parts, task, run, flow_run, seconds,
-       checksum, id
-FROM entry WHERE id > ? ORDER BY id LIMIT 500;
+       checksum
+FROM entry WHERE id BETWEEN ? AND ?;

@@ -9,16 +9,17 @@ from typing import Any
 from zlib import crc32
 
 from kept.exceptions import StoreError
-from kept.store.database import Database
+from kept.store.database import Database, UnreadableRowError
 from kept.store.entry import Entry, Miss
 from kept.utilities.sql import named_queries
 
 SCHEMA_VERSION = 1
 
-NOT_KEPT = Miss("not kept yet")
+_NOT_KEPT = Miss("not kept yet")
+_DAMAGED = Miss("damaged: the entry does not hold what was kept")
 
 _QUERIES = named_queries(Path(__file__).with_name("queries.sql"))
-_GET, _PUT, _DELETE, _SCAN = (_QUERIES[name] for name in ("get", "put", "delete", "scan"))
+_GET, _PUT, _DELETE, _IDS, _ROWS = (_QUERIES[name] for name in ("get", "put", "delete", "ids", "rows"))
 
 
 class SqliteEntries:
@@ -37,7 +38,9 @@ class SqliteEntries:
             row = self._fetch_one(_GET, (key,))
         except UnicodeEncodeError:
             return Miss("never kept: the key is not valid Unicode")
-        return NOT_KEPT if row is None else _entry(row)
+        except UnreadableRowError:
+            return _DAMAGED
+        return _NOT_KEPT if row is None else _entry(row)
 
     def put(self, entries: Sequence[Entry]) -> None:
         try:
@@ -51,21 +54,32 @@ class SqliteEntries:
 
     def scan(self) -> Iterator[Entry]:
         last = 0
-        while rows := self._database.fetch_all(_SCAN, (last,)):
-            last = rows[-1][-1]
-            for row in rows:
-                entry = _entry(row[:-1])
-                if isinstance(entry, Entry):
-                    yield entry
+        while ids := self._database.fetch_all(_IDS, (last,)):
+            (first,), (last,) = ids[0], ids[-1]
+            yield from self._entries_between(first, last)
 
     def close(self) -> None:
         self._database.close()
+
+    def _entries_between(self, first: int, last: int) -> Iterator[Entry]:
+        """The readable entries of these row ids; halved until those that can't be read stand alone."""
+        try:
+            rows = self._database.fetch_all(_ROWS, (first, last))
+        except UnreadableRowError:
+            if first < last:
+                middle = (first + last) // 2
+                yield from self._entries_between(first, middle)
+                yield from self._entries_between(middle + 1, last)
+            return
+        for entry in map(_entry, rows):
+            if isinstance(entry, Entry):
+                yield entry
 
 
 def _entry(row: tuple[Any, ...]) -> Entry | Miss:
     fields = row[:-1]
     if _checksum(fields) != row[-1]:
-        return Miss("damaged: the entry's checksum is wrong")
+        return _DAMAGED
     return Entry._make(fields)
 
 

@@ -25,6 +25,12 @@ class Fields:
     (True, Point(x=1))
     """
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, value in list(vars(cls).items()):
+            if type(value).__name__ == "FieldInfo":  # pydantic's Field(...), recognised without importing it
+                _replace_field(cls, name, value)
+
     def __init__(self, **options: Any) -> None:
         known = self.fields()
         for name in options:
@@ -67,6 +73,13 @@ class Fields:
 
     def _state(self) -> dict[str, Any]:
         return {**{name: getattr(self, name, None) for name in self.fields()}, **self.__dict__}
+
+
+def _replace_field(cls: type, name: str, field: Any) -> None:
+    if field.is_required():
+        delattr(cls, name)
+    else:
+        setattr(cls, name, field.get_default(call_default_factory=True))
 
 
 def _is_class_variable(annotation: Any) -> bool:
