@@ -49,11 +49,23 @@ def drive_while_quick(steps: Steps[T]) -> Effect:
     return effect
 
 
+class _Stop(BaseException):
+    """Ends a call that took too long.
+
+    Each call has a subclass of its own, and it is no `Exception`: a run inside, and an `except Exception` of the
+    user's, let it pass to the run whose time is up.
+    """
+
+
 def _call(effect: Call) -> Any:
     if effect.timeout is None:
         return effect.fn(*effect.args, **effect.kwargs)
-    with _stopped_after(effect.timeout):
-        return effect.fn(*effect.args, **effect.kwargs)
+    stop: type[_Stop] = type("RunTimeout", (_Stop,), {})
+    try:
+        with _stopped_after(effect.timeout, stop):
+            return effect.fn(*effect.args, **effect.kwargs)
+    except stop as error:
+        raise RunTimeout().with_traceback(error.__traceback__) from None
 
 
 def _io(effect: Io) -> Any:
@@ -71,22 +83,27 @@ def _wait(effect: Wait) -> None:
 _DO: dict[type, Callable[[Any], Any]] = {Call: _call, Io: _io, Sleep: _sleep, Wait: _wait}
 
 
-def _stopped_after(seconds: float) -> contextlib.AbstractContextManager[None]:
+def _stopped_after(seconds: float, stop: type[_Stop]) -> contextlib.AbstractContextManager[None]:
     if threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
-        return _alarm(seconds)
-    return _thread_alarm(seconds)
+        return _alarm(seconds, stop)
+    return _thread_alarm(seconds, stop)
 
 
 @contextlib.contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
+def _alarm(seconds: float, stop: type[_Stop]) -> Iterator[None]:
     """Stop the main thread by a signal, which also interrupts a sleep or a read."""
 
-    def stop(*_: object) -> None:
-        raise RunTimeout
+    left, _ = signal.getitimer(signal.ITIMER_REAL)
+    if 0 < left <= seconds:  # the timeout around this one comes first, and ends this call too
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise stop
 
     began = time.monotonic()
-    handler = signal.signal(signal.SIGALRM, stop)
-    left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    handler = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
@@ -97,7 +114,7 @@ def _alarm(seconds: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _thread_alarm(seconds: float) -> Iterator[None]:
+def _thread_alarm(seconds: float, stop: type[_Stop]) -> Iterator[None]:
     """Stop another thread by an exception, which it meets at its next step of Python.
 
     Code that stays in C, as a long sleep does, is stopped only when it returns.
@@ -105,12 +122,12 @@ def _thread_alarm(seconds: float) -> Iterator[None]:
     lock, ended = threading.Lock(), False
     raise_in = functools.partial(ctypes.pythonapi.PyThreadState_SetAsyncExc, ctypes.c_ulong(threading.get_ident()))
 
-    def stop() -> None:
+    def end() -> None:
         with lock:
             if not ended:
-                raise_in(ctypes.py_object(RunTimeout))
+                raise_in(ctypes.py_object(stop))
 
-    timer = threading.Timer(seconds, stop)
+    timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
     try:
