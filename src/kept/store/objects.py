@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from kept.exceptions import ConfigurationError, StoreError
+from kept.filesystems import LocalFileSystem
 from kept.store.completing import completed
 from kept.store.digests import PREFIX, digest_of, is_digest
 from kept.store.entry import Entry, Miss
@@ -187,7 +188,7 @@ def _read(filesystem: Any, path: str) -> bytes | Miss:
         return _NOT_KEPT
     if not isinstance(content, (bytes, bytearray, memoryview)):
         raise StoreError(
-            f"{path!r} can't be read from {filesystem!r}: its read_path gives a {type(content).__name__} "
+            f"{path!r} can't be read from {_name(filesystem)}: its read_path gives a {type(content).__name__} "
             "instead of bytes"
         )
     return bytes(content)
@@ -227,6 +228,8 @@ def _attempt(what: str, action: Callable[[], Any]) -> Any:
 
 
 def _name(filesystem: Any) -> str:
+    if type(filesystem) is LocalFileSystem:
+        return f"the folder {filesystem.basepath or '.'}"
     # Not its repr: that may show keys and passwords.
     return type(filesystem).__name__
 
