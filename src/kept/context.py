@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -197,14 +197,19 @@ def current_run() -> RunContext | None:
     return _current.get()
 
 
-def enter_run(context: RunContext) -> Token[RunContext | None]:
-    """Make `context` the innermost one, until `leave_run` is called with what this returns."""
-    return _current.set(context)
+def enter_run(context: RunContext) -> None:
+    """Make `context` the innermost one, until `leave_run` is called with it."""
+    _current.set(context)
 
 
-def leave_run(token: Token[RunContext | None]) -> None:
-    """Go back to the context before `enter_run`."""
-    _current.reset(token)
+def leave_run(context: RunContext) -> None:
+    """Go back to the context around `context`, if that is the innermost one here.
+
+    No token of the variable is kept for this: a run that is begun by one thread and ended by an event loop in another
+    ends in a copy of the context in which it began, where the token would not count.
+    """
+    if _current.get() is context:
+        _current.set(context.parent)
 
 
 def flow_context_of(context: RunContext | None) -> FlowRunContext | None:

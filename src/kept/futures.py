@@ -374,7 +374,10 @@ class Resolver:
             return self._later(state.data) if isinstance(state.data, Loadable) else state.data
         if tolerant and state.is_final():
             return state.result(raise_on_failure=False)
-        self.failed = self.failed or f"Upstream run did not reach a 'COMPLETED' state; it is {state}."
+        if not self.failed:
+            # What waited for a failed run tells of that one: told of each other, the message would double each time.
+            told = state.message if state.name == "NotReady" else None
+            self.failed = told or f"Upstream run did not reach a 'COMPLETED' state; it is {state}."
         return None
 
     def _later(self, data: Loadable) -> Any:

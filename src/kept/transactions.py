@@ -11,8 +11,9 @@ import contextlib
 import enum
 import logging
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any
 
 from kept.context import new_id
@@ -24,6 +25,7 @@ from kept.store.entry import Entry
 Hook = Callable[["Transaction"], Any]
 
 _active: ContextVar[Transaction | None] = ContextVar("kept_transaction", default=None)
+_joining = threading.Lock()
 _UNSET = object()
 _log = logging.getLogger("kept.transactions")
 
@@ -62,7 +64,9 @@ class Transaction:
     """What is staged, and the hooks to run when it commits or rolls back. Made by `transaction()`."""
 
     __slots__ = (
+        "_ended",
         "_entries",
+        "_holder",
         "_values",
         "children",
         "commit_mode",
@@ -100,13 +104,16 @@ class Transaction:
         self.state = TransactionState.ACTIVE
         self.on_commit_hooks: list[Hook] = []
         self.on_rollback_hooks: list[Hook] = []
+        self._ended = False
         self._entries: list[Entry] = []
+        self._holder = ""
         self._values: dict[str, Any] = {}
 
     @property
     def holder(self) -> str:
         """Who holds the lock on the key, where one is needed: this transaction and no other."""
-        return f"transaction-{os.getpid()}-{id(self)}"
+        self._holder = self._holder or f"transaction-{new_id()}"
+        return self._holder
 
     def is_active(self) -> bool:
         """Whether work is still going on in it."""
@@ -171,11 +178,27 @@ class Transaction:
             self._entries = [entry]
         self.on_rollback_hooks += on_rollback
         self.on_commit_hooks += on_commit
-        if self.commit_mode is CommitMode.EAGER or (self.commit_mode is CommitMode.LAZY and self.parent is None):
+        if self.commit_mode is CommitMode.OFF:
+            return
+        if self.commit_mode is CommitMode.EAGER or not self._follows():
             self.commit()
-        elif self.commit_mode is CommitMode.LAZY and self.parent is not None:
-            self.state = TransactionState.STAGED
-            self.parent.children.append(self)
+
+    def _follows(self) -> bool:
+        """Whether the outcome is that of a transaction around: one that goes on, or one that was rolled back.
+
+        Work on another thread may end when the transaction in which it was submitted is over.
+        """
+        around = self.parent
+        while around is not None:
+            with _joining:
+                if not around._ended:
+                    self.state = TransactionState.STAGED
+                    around.children.append(self)
+                    return True
+            if around.is_rolled_back():
+                return self.rollback()
+            around = around.parent
+        return False
 
     def commit(self) -> bool:
         """Publish everything staged here and inside, in one step per store; then run the commit hooks.
@@ -185,13 +208,8 @@ class Transaction:
         """
         if self.state in (TransactionState.COMMITTED, TransactionState.ROLLED_BACK):
             return self.is_committed()
-        if not self.children:
-            if self._entries and self.store is not None:
-                self.store.publish(self._entries)
-            members = [self]
-        else:
-            members = list(self._members())
-            _publish(members)
+        members = self._end()
+        _publish(members)
         for member in members:
             member.state = TransactionState.COMMITTED
         for member in members:
@@ -202,12 +220,20 @@ class Transaction:
         """Drop everything staged here and inside, and run the rollback hooks, last staged first."""
         if self.state in (TransactionState.COMMITTED, TransactionState.ROLLED_BACK):
             return self.is_rolled_back()
-        members = list(self._members())
+        members = self._end(TransactionState.ROLLED_BACK)
         for member in reversed(members):
-            member.state = TransactionState.ROLLED_BACK
             member._entries = []
             member._run_hooks(list(reversed(member.on_rollback_hooks)), "rollback")
         return True
+
+    def _end(self, state: TransactionState | None = None) -> list[Transaction]:
+        """This and all inside, innermost first; nothing can join them any more."""
+        with _joining:
+            members = list(self._members())
+            for member in members:
+                member._ended = True
+                member.state = state or member.state
+        return members
 
     def _members(self) -> Iterator[Transaction]:
         for child in self.children:
@@ -228,6 +254,16 @@ class Transaction:
                 )
 
 
+def _forget() -> None:
+    # A forked child has none of the threads that may hold this.
+    global _joining
+    _joining = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
 class AsyncTransaction(Transaction):
     """A transaction opened by `atransaction()`."""
 
@@ -235,6 +271,11 @@ class AsyncTransaction(Transaction):
 
 
 def _publish(members: list[Transaction]) -> None:
+    if len(members) == 1:
+        only = members[0]
+        if only._entries and only.store is not None:
+            only.store.publish(only._entries)
+        return
     by_store: dict[int, tuple[ResultStore, list[Entry]]] = {}
     for member in members:
         if member._entries and member.store is not None:
@@ -274,21 +315,22 @@ def _begin(
     return txn
 
 
-def activate(txn: Transaction) -> Token[Transaction | None]:
-    """Make `txn` the innermost one, until `deactivate` is called with what this returns."""
-    return _active.set(txn)
+def activate(txn: Transaction) -> None:
+    """Make `txn` the innermost one, until `deactivate` is called with it."""
+    _active.set(txn)
 
 
-def deactivate(token: Token[Transaction | None]) -> None:
-    """Go back to the transaction before `activate`."""
-    _active.reset(token)
+def deactivate(txn: Transaction) -> None:
+    """Go back to the transaction around `txn`, if that is the innermost one here."""
+    if _active.get() is txn:
+        _active.set(txn.parent)
 
 
 @contextlib.contextmanager
 def _opened(txn: Transaction) -> Iterator[Transaction]:
-    _find_committed(txn)
-    token = activate(txn)
+    activate(txn)
     try:
+        _find_committed(txn)
         yield txn
     except BaseException as error:
         txn.rollback()
@@ -297,7 +339,7 @@ def _opened(txn: Transaction) -> Iterator[Transaction]:
     else:
         txn.finish()
     finally:
-        deactivate(token)
+        deactivate(txn)
         if txn.locks is not None:
             txn.locks.release_lock(txn.key, txn.holder)
 
@@ -305,6 +347,7 @@ def _opened(txn: Transaction) -> Iterator[Transaction]:
 def _find_committed(txn: Transaction) -> None:
     if txn.store is not None and txn.key is not None and not txn.overwrite and txn.store.exists(txn.key):
         txn.state = TransactionState.COMMITTED
+        txn._ended = True
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from kept.engine.effects import Call, Effect, Io, RunTimeout, Sleep, Steps, Wait
+from kept.engine.effects import Call, Effect, Io, Lock, RunTimeout, Sleep, Steps, Wait
 from kept.futures import wait
 
 T = TypeVar("T")
@@ -60,6 +60,14 @@ async def _io(effect: Io) -> Any:
     return effect.fn(*effect.args)
 
 
+async def _lock(effect: Lock) -> None:
+    # Not by a thread: those who wait could fill all that the loop has, and who holds the lock may need one.
+    if hasattr(effect.manager, "aacquire_lock"):
+        await effect.manager.aacquire_lock(effect.key, effect.holder)
+    else:
+        await asyncio.to_thread(effect.manager.acquire_lock, effect.key, effect.holder)
+
+
 async def _sleep(effect: Sleep) -> None:
     await asyncio.sleep(effect.seconds)
 
@@ -68,4 +76,4 @@ async def _wait(effect: Wait) -> None:
     await asyncio.to_thread(wait, effect.futures)
 
 
-_DO: dict[type, Callable[[Any], Awaitable[Any]]] = {Call: _call, Io: _io, Sleep: _sleep, Wait: _wait}
+_DO: dict[type, Callable[[Any], Awaitable[Any]]] = {Call: _call, Io: _io, Sleep: _sleep, Wait: _wait, Lock: _lock}

@@ -30,8 +30,16 @@ class Wait(NamedTuple):
     futures: list[KeptFuture[Any]]
 
 
+class Lock(NamedTuple):
+    """Take a lock, however long that lasts. It is given back by a plain call."""
+
+    manager: Any
+    key: str
+    holder: str
+
+
 class Io(NamedTuple):
-    """Call a function of ours that reads, writes or waits."""
+    """Call a function of ours that reads or writes."""
 
     fn: Callable[..., Any]
     args: tuple[Any, ...]
@@ -39,7 +47,7 @@ class Io(NamedTuple):
     """Whether an event loop should not wait for it. The embedded store answers in microseconds, a thread in fifty."""
 
 
-Effect = Call | Sleep | Wait | Io
+Effect = Call | Sleep | Wait | Lock | Io
 T = TypeVar("T")
 Steps = Generator[Effect, Any, T]
 

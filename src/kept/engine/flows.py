@@ -78,7 +78,7 @@ class FlowRunSteps:
 
     def steps(self, wait_for: Any = None) -> Steps[State[Any]]:
         """The run, to its final state. An exception of the flow is in the state; an interrupt is raised."""
-        token = enter_run(self.context)
+        enter_run(self.context)
         try:
             with self.runner:
                 state = yield from self._to_state(wait_for)
@@ -100,7 +100,7 @@ class FlowRunSteps:
             self._finish(state)
             return state
         finally:
-            leave_run(token)
+            leave_run(self.context)
 
     def _to_state(self, wait_for: Any) -> Steps[State[Any]]:
         not_ready = yield from self._resolve(wait_for)

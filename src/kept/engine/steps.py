@@ -18,7 +18,7 @@ from kept.context import (
     new_id,
 )
 from kept.engine.attempts import Job, Returned, attempts
-from kept.engine.effects import Io, Steps, Wait
+from kept.engine.effects import Io, Lock, Steps, Wait
 from kept.engine.hooks import run_hooks
 from kept.engine.names import custom_name, storage_key, task_run_name
 from kept.engine.outcome import final_state, is_outcome
@@ -104,7 +104,7 @@ class TaskRunSteps:
 
     def steps(self, wait_for: Any = None) -> Steps[State[Any]]:
         """The run, to its final state. An exception of the task is in the state; an interrupt is raised."""
-        token = enter_run(self.context)
+        enter_run(self.context)
         try:
             state = yield from self._to_state(wait_for)
         except GeneratorExit:
@@ -121,7 +121,7 @@ class TaskRunSteps:
             self._finish(state)
             return state
         finally:
-            leave_run(token)
+            leave_run(self.context)
 
     def _to_state(self, wait_for: Any) -> Steps[State[Any]]:
         if wait_for or can_hold_handles(self.parameters):
@@ -268,7 +268,7 @@ class TaskRunSteps:
         store, identity = self.rules.store, self.identity
         assert store is not None and identity is not None
         locks = store.locks()
-        yield Io(locks.acquire_lock, (identity.key, self.run.id), True)
+        yield Lock(locks, identity.key, self.run.id)
         try:
             hit = yield from self._look_up(identity.key)
             if hit is not None:
@@ -282,14 +282,14 @@ class TaskRunSteps:
         self._read_inputs()
         txn = Transaction(key, self.rules.store, parent=get_transaction())
         began = time.perf_counter()
-        token = activate(txn)
+        activate(txn)
         try:
             outcome = yield from self._called()
         except BaseException:
             txn.rollback()
             raise
         finally:
-            deactivate(token)
+            deactivate(txn)
         if isinstance(outcome, State):
             txn.rollback()
             return outcome

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from kept.engine.effects import Call, Effect, Io, RunTimeout, Sleep, Steps, Wait
+from kept.engine.effects import Call, Effect, Io, Lock, RunTimeout, Sleep, Steps, Wait
 from kept.futures import wait
 
 T = TypeVar("T")
@@ -72,6 +72,10 @@ def _io(effect: Io) -> Any:
     return effect.fn(*effect.args)
 
 
+def _lock(effect: Lock) -> None:
+    effect.manager.acquire_lock(effect.key, effect.holder)
+
+
 def _sleep(effect: Sleep) -> None:
     time.sleep(effect.seconds)
 
@@ -80,7 +84,7 @@ def _wait(effect: Wait) -> None:
     wait(effect.futures)
 
 
-_DO: dict[type, Callable[[Any], Any]] = {Call: _call, Io: _io, Sleep: _sleep, Wait: _wait}
+_DO: dict[type, Callable[[Any], Any]] = {Call: _call, Io: _io, Sleep: _sleep, Wait: _wait, Lock: _lock}
 
 
 def _stopped_after(seconds: float, stop: type[_Stop]) -> contextlib.AbstractContextManager[None]:

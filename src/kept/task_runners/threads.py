@@ -12,10 +12,10 @@ from typing import Any
 from kept.engine.drivers import drive_to_end, drive_while_quick
 from kept.engine.effects import Effect
 from kept.engine.steps import TaskRunSteps
-from kept.exceptions import ConfigurationError
+from kept.exceptions import CancelledRun, ConfigurationError
 from kept.futures import KeptConcurrentFuture, KeptFuture, can_hold_handles, find_handles, unfinished
 from kept.settings import get_current_settings
-from kept.states import Crashed, State
+from kept.states import Cancelled, Crashed, State
 from kept.task_runners.base import Runnable, TaskRunner
 
 # Threads that wait cost little, and tasks that submit tasks and wait for them must not starve each other.
@@ -40,6 +40,7 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         self.max_workers = max_workers
         self._pool: concurrent.futures.ThreadPoolExecutor | None = None
         self._pending: set[KeptFuture[Any]] = set()
+        self._closed = False
 
     def duplicate(self) -> ThreadPoolTaskRunner:
         """A fresh runner with the same options."""
@@ -70,10 +71,14 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         return list(self._pending)
 
     def _take_thread(self, run: _SubmittedRun) -> None:
+        if self._closed:
+            run.abandon()
+            return
         if self._pool is None:
             most = self.max_workers or get_current_settings().tasks.runner.thread_pool_max_workers or _MANY
             self._pool = concurrent.futures.ThreadPoolExecutor(most, thread_name_prefix="kept-task")
-        self._pool.submit(run.finish)
+        work = self._pool.submit(run.finish)
+        work.add_done_callback(lambda work: run.abandon() if work.cancelled() else None)
 
     def __exit__(
         self,
@@ -81,7 +86,8 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         error: BaseException | None,
         traceback: types.TracebackType | None,
     ) -> None:
-        """End the threads."""
+        """End the threads. After an interrupt, what runs is not waited for and what has not begun never does."""
+        self._closed = kind is not None
         if self._pool is not None:
             self._pool.shutdown(wait=kind is None, cancel_futures=kind is not None)
             self._pool = None
@@ -130,6 +136,12 @@ class _SubmittedRun:
             self._crashed(error)
         else:
             self._wrapped.set_result(state)
+
+    def abandon(self) -> None:
+        """End before the start, because the flow run is over."""
+        self._context.run(self._steps.close)
+        message = "The flow run was interrupted before this run began."
+        self._wrapped.set_result(Cancelled(message=message, data=CancelledRun(message)))
 
     def _crashed(self, error: BaseException) -> None:
         state = self.future.state
