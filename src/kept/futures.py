@@ -130,14 +130,14 @@ class KeptFutureList(list[KeptFuture[R]]):
         return [future.result(timeout=_left(deadline), raise_on_failure=raise_on_failure) for future in self]
 
 
-class DoneAndNotDoneFutures(NamedTuple, Generic[R]):
+class DoneAndNotDoneFutures(NamedTuple):
     """What `wait` returns."""
 
-    done: set[KeptFuture[R]]
-    not_done: set[KeptFuture[R]]
+    done: set[KeptFuture[Any]]
+    not_done: set[KeptFuture[Any]]
 
 
-def wait(futures: Iterable[KeptFuture[R]], timeout: float | None = None) -> DoneAndNotDoneFutures[R]:
+def wait(futures: Iterable[KeptFuture[R]], timeout: float | None = None) -> DoneAndNotDoneFutures:
     """Wait until all futures have ended, or for `timeout` seconds."""
     everyone = list(futures)
     deadline = None if timeout is None else time.monotonic() + timeout
