@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from kept.cache_policies import source_digest
 from kept.context import FlowRunContext
-from kept.engine.drivers import drive, drive_async
+from kept.engine.decorated import Decorated
 from kept.engine.spec import (
     TaskOptions,
     TaskSpec,
     cached_on_purpose,
-    check_callable,
-    check_name,
     checked,
     task_spec,
 )
@@ -36,7 +33,7 @@ R = TypeVar("R")
 _log = logging.getLogger("kept.tasks")
 
 
-class Task(Generic[P, R]):
+class Task(Decorated[P, R]):
     """A function that runs as a step: logged, retried, and its result kept if asked for. Made by `@task`.
 
     Arguments, each also an attribute:
@@ -71,70 +68,25 @@ class Task(Generic[P, R]):
         ReservedArgumentError: a parameter of the function is named like an option of each call.
     """
 
+    spec: TaskSpec
+    _label = "@task"
+    _options = TaskOptions
+
     def __init__(self, fn: Callable[P, R], **options: Unpack[TaskKeywords]) -> None:
-        check_callable(fn, "@task")
-        check_name(options.get("name"), "@task")
-        self._set(fn, checked(TaskOptions, options))
+        super().__init__(fn, options)
 
-    def _set(self, fn: Callable[..., Any], options: TaskOptions) -> None:
-        self.spec: TaskSpec = task_spec(fn, options)
-        functools.update_wrapper(self, fn)
-        _warn_of_contradictions(self.spec)
-
-    @property
-    def fn(self) -> Callable[P, R]:
-        """The function underneath."""
-        return self.spec.fn
-
-    @property
-    def name(self) -> str:
-        """What the task is called in logs."""
-        return self.spec.name
+    def _new_spec(self, fn: Callable[..., Any], options: TaskOptions) -> TaskSpec:
+        spec = task_spec(fn, options)
+        _warn_of_contradictions(spec)
+        return spec
 
     @property
     def task_key(self) -> str:
         """`module.qualname` of the function."""
         return self.spec.key
 
-    @property
-    def isasync(self) -> bool:
-        """Whether the function is async."""
-        return self.spec.is_async
-
-    @property
-    def description(self) -> str | None:
-        """What the task does."""
-        return self.spec.options.description or self.__doc__
-
-    def __getattr__(self, name: str) -> Any:
-        if not name.startswith("_") and name in TaskOptions.__dataclass_fields__:
-            return getattr(self.spec.options, name)
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
-
-    if TYPE_CHECKING:
-
-        def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            """Run the task here and now."""
-
-    else:
-
-        def __call__(self, /, *args, return_state=False, wait_for=None, **kwargs):
-            """Run the task here and now, and return what its function returns.
-
-            Arguments:
-                return_state: return the final `State` instead, and raise nothing for a failed run.
-                wait_for: futures to wait for whose values are not passed on.
-            """
-            spec = self.spec
-            parameters = spec.binder.bind(args, kwargs)
-            if spec.is_async:
-                return self._called_async(parameters, return_state, wait_for)
-            state = drive(TaskRunSteps(spec, self, parameters).steps(wait_for))
-            return state if return_state else state.result()
-
-    async def _called_async(self, parameters: dict[str, Any], return_state: bool, wait_for: Any) -> Any:
-        state = await drive_async(TaskRunSteps(self.spec, self, parameters).steps(wait_for))
-        return state if return_state else state.result()
+    def _steps(self, parameters: dict[str, Any]) -> TaskRunSteps:
+        return TaskRunSteps(self.spec, self, parameters)
 
     if TYPE_CHECKING:
 
@@ -180,22 +132,7 @@ class Task(Generic[P, R]):
 
     def with_options(self, **options: Unpack[TaskKeywords]) -> Task[P, R]:
         """The same task with other options; those not named stay as they are."""
-        check_name(options.get("name"), "with_options")
-        twin: Task[P, R] = object.__new__(type(self))
-        twin._set(self.spec.fn, checked(TaskOptions, options, self.spec.options, "with_options"))
-        return twin
-
-    def on_completion(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        """Call `fn(task, task_run, state)` when a run completes; usable as a decorator."""
-        return self._add_hook("on_completion", fn)
-
-    def on_failure(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        """Call `fn(task, task_run, state)` when a run fails; usable as a decorator."""
-        return self._add_hook("on_failure", fn)
-
-    def on_running(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        """Call `fn(task, task_run, state)` when a run starts; usable as a decorator."""
-        return self._add_hook("on_running", fn)
+        return self._with(options)
 
     def on_commit(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Call `fn(transaction)` when the result is committed; usable as a decorator."""
@@ -205,17 +142,8 @@ class Task(Generic[P, R]):
         """Call `fn(transaction)` when the transaction around is rolled back; usable as a decorator."""
         return self._add_hook("on_rollback", fn)
 
-    def _add_hook(self, moment: str, fn: Callable[..., Any]) -> Callable[..., Any]:
-        options = self.spec.options
-        hooks = [*getattr(options, moment), fn]
-        self.spec = dataclasses.replace(self.spec, options=checked(TaskOptions, {moment: hooks}, options), memo={})
-        return fn
-
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else _BoundTask(self, instance)
-
-    def __repr__(self) -> str:
-        return f"<Task {self.name!r}>"
 
 
 class _BoundTask:
