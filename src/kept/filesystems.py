@@ -23,6 +23,9 @@ from kept.utilities.fields import Fields
 
 T = TypeVar("T")
 
+_TEMPORARY = ".kept-tmp"
+"""How the names of files end that are being written."""
+
 
 class PathNotFoundError(FileNotFoundError, ValueError):
     """There is no file at a path. (A ValueError too, because that is what Prefect's file systems raise.)"""
@@ -91,7 +94,7 @@ class LocalFileSystem(WritableFileSystem):
         """
         target = self._resolve(path)
         parent, name = os.path.split(target)
-        temporary = os.path.join(parent, f".{name[:40]}.{os.urandom(6).hex()}.tmp")
+        temporary = os.path.join(parent, f".{name[:40]}.{os.urandom(6).hex()}{_TEMPORARY}")
         os.makedirs(parent, exist_ok=True, mode=0o700)
         try:
             with open(temporary, "xb", opener=_private) as file:
@@ -116,7 +119,7 @@ class LocalFileSystem(WritableFileSystem):
         base = self._base()
         for folder, _, names in os.walk(self._resolve(prefix)):
             for name in names:
-                if not (name.startswith(".") and name.endswith(".tmp")):
+                if not name.endswith(_TEMPORARY):
                     yield os.path.relpath(os.path.join(folder, name), base).replace(os.sep, "/")
 
     def get_directory(self, from_path: str | None = None, local_path: str | None = None) -> None:
@@ -160,7 +163,7 @@ class LocalFileSystem(WritableFileSystem):
         base = self._base()
         if "\0" in path:
             raise ConfigurationError(f"{path!r} can't be a path: it has a NUL character")
-        target = os.path.realpath(os.path.join(base, os.path.expanduser(path)))
+        target = os.path.realpath(os.path.join(base, path))
         if target != base and not target.startswith(base.rstrip(os.sep) + os.sep):
             raise ConfigurationError(f"the path {path!r} leaves the folder {base} of this file system")
         return target

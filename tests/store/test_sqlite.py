@@ -364,6 +364,24 @@ def test_parent_and_forked_child_both_go_on_and_lose_nothing(entries: SqliteEntr
     examined(entries)
 
 
+def test_threads_that_fork_together_dont_wait_for_each_other(tmp_path: Path) -> None:
+    several = [SqliteEntries(tmp_path / str(number) / "entries.sqlite") for number in range(5)]
+    for entries in several:
+        entries.put([an_entry()])
+
+    def fork() -> None:
+        for _ in range(5):
+            in_child(lambda: [entries.put([an_entry()]) for entries in several])
+
+    threads = [threading.Thread(target=fork) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for entries in several:
+        examined(entries)
+
+
 def test_eight_processes_put_and_get_on_one_store_without_an_error(entries: SqliteEntries) -> None:
     script = """
         store, me = open_store(sys.argv[1]), sys.argv[2]

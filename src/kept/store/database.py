@@ -303,10 +303,12 @@ def _execute_all(connection: sqlite3.Connection, sql: str, rows: list[tuple[Any,
 # locks which the kernel gave to its parent alone, and may go on writing to a log that the parent has deleted.
 # So nothing is open while a process forks, and no other thread is inside of SQLite.
 
+_forking = threading.Lock()
 _held: list[Database] = []
 
 
 def _before_fork() -> None:
+    _forking.acquire()  # two threads that fork would wait for each other's locks
     for database in list(_open):
         database._lock.acquire()
         database.close()
@@ -316,6 +318,7 @@ def _before_fork() -> None:
 def _after_fork() -> None:
     while _held:
         _held.pop()._lock.release()
+    _forking.release()
 
 
 def _close_all() -> None:
