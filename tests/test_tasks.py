@@ -265,7 +265,7 @@ def test_a_task_submits_tasks_to_the_runner_of_the_flow() -> None:
 
 @pytest.mark.parametrize("how", ["submit", "map"])
 def test_a_task_can_not_be_submitted_outside_a_flow(how: str) -> None:
-    with pytest.raises(MissingContextError, match="Task 'add' can't be submitted here.*@flow"):
+    with pytest.raises(MissingContextError, match=r"Task 'add' can't be submitted here.*@flow"):
         getattr(add, how)([1])
 
 
@@ -482,6 +482,21 @@ def test_what_is_not_ready_makes_what_follows_not_ready() -> None:
     assert f() == "NotReady"
 
 
+def test_a_long_chain_after_a_failure_tells_of_the_failure() -> None:
+    @flow
+    def f() -> Any:
+        future = fail.submit()
+        for _ in range(100):
+            future = add.submit(future)
+        future.wait()
+        return str(future.state.message)
+
+    assert f() == (
+        "Upstream run did not reach a 'COMPLETED' state; "
+        "it is Failed('Task run encountered an exception ValueError: no luck')."
+    )
+
+
 def test_a_failure_that_is_allowed_is_passed_on_as_its_exception() -> None:
     @flow
     def f() -> Any:
@@ -598,7 +613,7 @@ def test_a_run_name_sees_the_values_of_futures(log: Lines) -> None:
 
 
 def test_a_wrong_run_name_fails_the_run_with_a_sentence(log: Lines) -> None:
-    with pytest.raises(ValueError, match="run name template of task 'add'.*can't be filled in"):
+    with pytest.raises(ValueError, match=r"run name template of task 'add'.*can't be filled in"):
         add.with_options(task_run_name="{nothing}")(1)
     state = add.with_options(task_run_name="{nothing}")(1, return_state=True)
     assert state.is_failed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import copy
 import dataclasses
 import operator
@@ -57,9 +58,7 @@ class KeptFuture(Generic[R]):
 
     async def aresult(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
         """`result()`, to await."""
-        import asyncio  # noqa: PLC0415 - 30 ms that only async callers need
-
-        await asyncio.to_thread(self.wait, timeout)
+        await until_ended([self], timeout)
         return self.result(timeout=0 if timeout is not None else None, raise_on_failure=raise_on_failure)
 
     def add_done_callback(self, fn: Callable[[KeptFuture[R]], Any]) -> None:
@@ -145,6 +144,36 @@ def wait(futures: Iterable[KeptFuture[R]], timeout: float | None = None) -> Done
         future.wait(_left(deadline))
     done = {future for future in everyone if future.done()}
     return DoneAndNotDoneFutures(done, set(everyone) - done)
+
+
+async def until_ended(futures: Iterable[KeptFuture[Any]], timeout: float | None = None) -> None:
+    """Return when all futures have ended, or after `timeout` seconds; the event loop goes on meanwhile.
+
+    No thread waits for them: a loop has few, and what is waited for may need them.
+    """
+    import asyncio  # noqa: PLC0415 - 30 ms that only async callers need
+
+    waiting = [future for future in futures if not future.done()]
+    if not waiting:
+        return
+    loop = asyncio.get_running_loop()
+    all_ended = asyncio.Event()
+    left = len(waiting)
+
+    def one_less() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            all_ended.set()
+
+    def note(_: KeptFuture[Any]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed because nobody waits any more
+            loop.call_soon_threadsafe(one_less)
+
+    for future in waiting:
+        future.add_done_callback(note)
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(all_ended.wait(), timeout)
 
 
 def as_completed(futures: Iterable[KeptFuture[R]], timeout: float | None = None) -> Iterator[KeptFuture[R]]:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from kept.engine.effects import Call, Effect, Io, Lock, RunTimeout, Sleep, Steps, Wait
-from kept.futures import wait
+from kept.futures import until_ended
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ async def _sleep(effect: Sleep) -> None:
 
 
 async def _wait(effect: Wait) -> None:
-    await asyncio.to_thread(wait, effect.futures)
+    await until_ended(effect.futures)
 
 
 _DO: dict[type, Callable[[Any], Awaitable[Any]]] = {Call: _call, Io: _io, Sleep: _sleep, Wait: _wait, Lock: _lock}

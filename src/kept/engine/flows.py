@@ -21,7 +21,7 @@ from kept.engine.attempts import Job, attempts
 from kept.engine.effects import Io, Steps, Wait
 from kept.engine.hooks import run_hooks
 from kept.engine.names import custom_name, two_words
-from kept.engine.outcome import final_state, is_outcome
+from kept.engine.outcome import final_state, is_outcome, settled
 from kept.engine.plan import flow_persists, recorder, retry_delays
 from kept.engine.spec import FlowSpec
 from kept.engine.validation import validated
@@ -160,7 +160,8 @@ class FlowRunSteps:
             return outcome
         if is_outcome(outcome.value):
             return (yield from final_state(outcome.value))
-        return (yield from self._completed(outcome.value, time.perf_counter() - began))
+        seconds = time.perf_counter() - began
+        return (yield from self._completed((yield from settled(outcome.value)), seconds))
 
     def _completed(self, value: Any, seconds: float) -> Steps[State[Any]]:
         """The state of a flow that returned a value, which is kept under the run's id if that is wanted."""

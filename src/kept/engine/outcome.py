@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kept.engine.effects import Steps, Wait
-from kept.futures import KeptFuture, unfinished
+from kept.futures import KeptFuture, find_handles, resolve_futures_to_states, unfinished
 from kept.states import State, worst
 
 
@@ -16,6 +16,17 @@ def is_outcome(value: Any) -> bool:
     if isinstance(value, (list, tuple, set, frozenset)):
         return bool(value) and all(isinstance(item, (State, KeptFuture)) for item in value)
     return False
+
+
+def settled(value: Any) -> Steps[Any]:
+    """A returned value in which some futures stand among other things: each replaced by its final state."""
+    futures = [handle for handle in find_handles(value) if isinstance(handle, KeptFuture)]
+    if not futures:
+        return value
+    waiting = unfinished(futures)
+    if waiting:
+        yield Wait(waiting)
+    return resolve_futures_to_states(value)
 
 
 def final_state(value: Any) -> Steps[State[Any]]:

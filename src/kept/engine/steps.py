@@ -300,7 +300,7 @@ class TaskRunSteps:
         entry = None
         if self.rules.persist:
             entry = yield from self._pack(value, seconds)
-        return self._committed(txn, entry, value)
+        return (yield from self._committed(txn, entry, value))
 
     def _called(self) -> Steps[Returned | State[Any]]:
         options, rules = self.spec.options, self.rules
@@ -339,10 +339,10 @@ class TaskRunSteps:
             self._say_not_kept(error)
             return None
 
-    def _committed(self, txn: Transaction, entry: Entry | None, value: Any) -> State[Any]:
+    def _committed(self, txn: Transaction, entry: Entry | None, value: Any) -> Steps[State[Any]]:
         options, store = self.spec.options, self.rules.store
         try:
-            txn.finish(entry, options.on_rollback, options.on_commit)
+            yield Io(txn.finish, (entry, options.on_rollback, options.on_commit), store is not None and store.slow)
         except Exception as error:
             self._say_not_kept(error)
             entry = None
