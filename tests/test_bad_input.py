@@ -531,7 +531,7 @@ def test_a_damaged_database_is_moved_aside_with_one_warning_and_results_are_kept
     (line,) = log.having("WARNING", str(database))
     assert "damaged" in line
     assert "moved to" in line
-    assert "computed again" in line
+    assert "a fresh one is begun" in line
     assert len(list(database.parent.glob("*.damaged-1"))) == 1
 
 
@@ -546,7 +546,7 @@ def test_a_store_written_by_a_newer_version_is_told_and_left_as_it_is(log: Any, 
     for said in (line, warning):
         assert str(database) in said
         assert "newer version of kept" in said
-        assert "Upgrade it, or set KEPT_LOCAL_STORAGE_PATH to another folder" in said
+        assert "Upgrade kept, or set KEPT_LOCAL_STORAGE_PATH to another folder" in said
     with pytest.raises(StoreError, match="newer version"):
         ResultStore().write(1, key="k")
     ResultStore().entries.close()
@@ -704,4 +704,4 @@ def test_a_damaged_history_disturbs_no_run_and_is_told_once(tmp_path: Path, home
     assert (done.returncode, done.stdout) == (0, "1\n")
     (line,) = [line for line in done.stderr.splitlines() if "history" in line]
     assert str(home / "history.sqlite") in line
-    assert "delete the file if it is damaged" in line
+    assert "moved to" in line

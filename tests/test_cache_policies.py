@@ -28,6 +28,7 @@ from kept.cache_policies import (
     TASK_SOURCE,
     CacheKeyFnPolicy,
     CachePolicy,
+    Call,
     CompoundCachePolicy,
     FlowParameters,
     Inputs,
@@ -698,7 +699,7 @@ def test_each_entry_holds_the_named_parts_of_its_key() -> None:
 
 
 def test_the_key_is_the_digest_of_its_parts_whatever_the_policy_that_gave_them() -> None:
-    parts = DEFAULT.compute_parts(context(), {"x": 1}, None)
+    parts = DEFAULT.compute_parts(Call(context(), {"x": 1}, None))
     assert parts is not None
     assert DEFAULT.key_of(parts) == key(DEFAULT, context(), x=1)
     assert sorted(parts) == ["inputs.x", "run_id", "task_source"]

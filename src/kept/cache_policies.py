@@ -14,7 +14,7 @@ import time
 import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 from blake3 import blake3
@@ -31,6 +31,19 @@ P = TypeVar("P", bound="CachePolicy")
 
 _CONFIGURATION = ("key_storage", "isolation_level", "lock_manager")
 _IMPORTED_AT = time.time()
+
+
+class Call(NamedTuple):
+    """What a key is made for."""
+
+    task_ctx: Any
+    """The `TaskRunContext` of the call."""
+    inputs: dict[str, Any]
+    """The arguments by name, resolved, defaults filled in."""
+    flow_parameters: dict[str, Any] | None
+    """The parameters of the flow run around it; None outside a flow."""
+    known: Mapping[int, str] | None = None
+    """Fingerprints that are known already, by the id of the argument."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,18 +96,9 @@ class CachePolicy:
         """
         raise NotImplementedError(f"{type(self).__name__} has to implement compute_key().")
 
-    def compute_parts(
-        self,
-        task_ctx: Any,
-        inputs: dict[str, Any],
-        flow_parameters: dict[str, Any] | None,
-        known: Mapping[int, str] | None = None,
-    ) -> Parts | None:
-        """The named parts of the key, or None for "not cached".
-
-        `known` maps the id of an argument to its fingerprint where that is known already.
-        """
-        key = self.compute_key(task_ctx, inputs, flow_parameters)
+    def compute_parts(self, call: Call) -> Parts | None:
+        """The named parts of the key, or None for "not cached"."""
+        key = self.compute_key(call.task_ctx, call.inputs, call.flow_parameters)
         return None if key is None else {type(self).__name__: _as_key(key, f"{type(self).__name__}.compute_key()")}
 
     def key_of(self, parts: Parts) -> str:
@@ -142,15 +146,9 @@ class CacheKeyFnPolicy(CachePolicy):
         key = self.cache_key_fn(task_ctx, inputs)
         return None if key is None else _as_key(key, f"cache_key_fn {_named(self.cache_key_fn)}")
 
-    def compute_parts(
-        self,
-        task_ctx: Any,
-        inputs: dict[str, Any],
-        flow_parameters: dict[str, Any] | None,
-        known: Mapping[int, str] | None = None,
-    ) -> Parts | None:
+    def compute_parts(self, call: Call) -> Parts | None:
         """The key under the name of the option."""
-        key = self.compute_key(task_ctx, inputs, flow_parameters)
+        key = self.compute_key(call.task_ctx, call.inputs, call.flow_parameters)
         return None if key is None else {"cache_key_fn": key}
 
 
@@ -171,7 +169,7 @@ class _PartsPolicy(CachePolicy):
         **kwargs: Any,
     ) -> str | None:
         """The digest of the parts."""
-        parts = self.compute_parts(task_ctx, inputs, flow_parameters)
+        parts = self.compute_parts(Call(task_ctx, inputs, flow_parameters))
         return None if parts is None else self.key_of(parts)
 
     def key_of(self, parts: Parts) -> str:
@@ -196,17 +194,11 @@ class CompoundCachePolicy(_PartsPolicy):
         """Whether any member does."""
         return any(policy.reads_values for policy in self.policies)
 
-    def compute_parts(
-        self,
-        task_ctx: Any,
-        inputs: dict[str, Any],
-        flow_parameters: dict[str, Any] | None,
-        known: Mapping[int, str] | None = None,
-    ) -> Parts | None:
+    def compute_parts(self, call: Call) -> Parts | None:
         """The parts of all members together."""
         together: Parts = {}
         for policy in self.policies:
-            parts = policy.compute_parts(task_ctx, inputs, flow_parameters, known)
+            parts = policy.compute_parts(call)
             if parts:
                 _add_parts(together, parts)
         return together or None
@@ -246,20 +238,14 @@ class Inputs(_PartsPolicy):
 
     exclude: list[str] = dataclasses.field(default_factory=list)
 
-    def compute_parts(
-        self,
-        task_ctx: Any,
-        inputs: dict[str, Any],
-        flow_parameters: dict[str, Any] | None,
-        known: Mapping[int, str] | None = None,
-    ) -> Parts | None:
+    def compute_parts(self, call: Call) -> Parts | None:
         """`inputs.NAME` for each argument. Raises `HashError` for one without stable content."""
-        if not inputs:
+        if not call.inputs:
             return None
-        exclude = self.exclude
+        exclude, known = self.exclude, call.known
         parts = {
             "inputs." + name: fingerprint(value, where=f"argument '{name}'", known=known)
-            for name, value in inputs.items()
+            for name, value in call.inputs.items()
             if name not in exclude
         }
         # Without arguments left, "none of them counts" is still an identity: the same for each call.
@@ -275,32 +261,20 @@ class Inputs(_PartsPolicy):
 class TaskSource(_PartsPolicy):
     """The source text of the task's function, to the letter."""
 
-    def compute_parts(
-        self,
-        task_ctx: Any,
-        inputs: dict[str, Any],
-        flow_parameters: dict[str, Any] | None,
-        known: Mapping[int, str] | None = None,
-    ) -> Parts | None:
+    def compute_parts(self, call: Call) -> Parts | None:
         """`task_source`, or None where no task is given."""
-        return None if task_ctx is None else {"task_source": source_digest(task_ctx.task.fn)}
+        return None if call.task_ctx is None else {"task_source": source_digest(call.task_ctx.task.fn)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunId(_PartsPolicy):
     """The id of the flow run around the task; of the task run itself outside a flow."""
 
-    def compute_parts(
-        self,
-        task_ctx: Any,
-        inputs: dict[str, Any],
-        flow_parameters: dict[str, Any] | None,
-        known: Mapping[int, str] | None = None,
-    ) -> Parts | None:
+    def compute_parts(self, call: Call) -> Parts | None:
         """`run_id`, or None where no run is given."""
-        if task_ctx is None:
+        if call.task_ctx is None:
             return None
-        run = task_ctx.task_run
+        run = call.task_ctx.task_run
         return {"run_id": str(run.flow_run_id or run.id)}
 
 
@@ -308,19 +282,13 @@ class RunId(_PartsPolicy):
 class FlowParameters(_PartsPolicy):
     """The parameters of the flow run around the task; nothing outside a flow or in one without parameters."""
 
-    def compute_parts(
-        self,
-        task_ctx: Any,
-        inputs: dict[str, Any],
-        flow_parameters: dict[str, Any] | None,
-        known: Mapping[int, str] | None = None,
-    ) -> Parts | None:
+    def compute_parts(self, call: Call) -> Parts | None:
         """`flow_parameters.NAME` for each of them. Raises `HashError` for one without stable content."""
-        if not flow_parameters:
+        if not call.flow_parameters:
             return None
         return {
-            "flow_parameters." + name: fingerprint(value, where=f"flow parameter '{name}'", known=known)
-            for name, value in flow_parameters.items()
+            "flow_parameters." + name: fingerprint(value, where=f"flow parameter '{name}'", known=call.known)
+            for name, value in call.flow_parameters.items()
         }
 
 

@@ -6,6 +6,7 @@ import logging
 import time
 from typing import Any
 
+from kept.cache_policies import Call
 from kept.context import (
     FlowRunContext,
     TaskRun,
@@ -197,7 +198,7 @@ class TaskRunSteps:
             assert policy is not None
             known = self.resolver.known if self.resolver is not None else None
             flow_parameters = self.flow.parameters if self.flow is not None else None
-            parts = policy.compute_parts(self.context, self.parameters, flow_parameters, known)
+            parts = policy.compute_parts(Call(self.context, self.parameters, flow_parameters, known))
         except Exception as error:
             message = f"The cache key can't be computed, so this run is not cached: {_said(error)}"
             # Where it was raised is said by the traceback, unless it is one of our sentences.

@@ -1,4 +1,4 @@
--- name: create
+-- name: schema
 CREATE TABLE IF NOT EXISTS runs (
     id TEXT NOT NULL,
     kind TEXT NOT NULL,
@@ -17,6 +17,7 @@ CREATE TABLE IF NOT EXISTS runs (
     not_kept TEXT NOT NULL,
     message TEXT NOT NULL
 );
+CREATE INDEX IF NOT EXISTS runs_of_flow_run ON runs (flow_run_id);
 
 -- name: insert
 -- All records of a batch come as one JSON array: SQLite then works through them without taking turns with the threads
@@ -33,6 +34,3 @@ SELECT * FROM runs WHERE id = :id OR flow_run_id = :id ORDER BY rowid;
 
 -- name: last
 SELECT * FROM runs ORDER BY rowid DESC LIMIT ?;
-
--- name: index_flow_runs
-CREATE INDEX IF NOT EXISTS runs_of_flow_run ON runs (flow_run_id);

@@ -7,12 +7,13 @@ import functools
 import json
 import logging
 import os
-import sqlite3
 import threading
 from collections import deque
 from pathlib import Path
 
+from kept.exceptions import StoreError
 from kept.history.records import RunRecord
+from kept.store.database import Database
 from kept.utilities.sql import named_queries
 
 _log = logging.getLogger("kept.history")
@@ -31,7 +32,7 @@ class SqliteRecorder:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._database = Database(path, _SQL["schema"], _SCHEMA_VERSION, setting="KEPT_HOME")
         self._queue: deque[RunRecord] = deque()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -78,15 +79,12 @@ class SqliteRecorder:
             return
         batch = [self._queue.popleft() for _ in range(len(self._queue))]
         try:
-            with _connected(self.path) as connection:
-                connection.execute(_SQL["insert"], (json.dumps(batch),))
-        except (sqlite3.Error, OSError) as error:
+            self._database.write(_SQL["insert"], [(json.dumps(batch),)])
+        except StoreError as error:
             self._broken = True
             _log.warning(
-                "The history of runs can't be written to %s: %s. Runs go on and results are kept, but this process "
-                "records no more runs. Free the disk, delete the file if it is damaged, or set KEPT_HOME to a folder "
-                "that can be written.",
-                self.path,
+                "The history of runs can't be written: %s. Runs go on and results are kept, but this process records "
+                "no more runs.",
                 error,
             )
 
@@ -95,44 +93,6 @@ class SqliteRecorder:
         self._thread = None
         self._lock = threading.Lock()
         self._writing = threading.Lock()
-
-
-class _connected:
-    """A connection for one transaction: committed at the end, and closed."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> sqlite3.Connection:
-        new = not self._path.exists()
-        if new:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._path.touch(mode=0o600)
-        self._connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
-        try:
-            self._prepare()
-            self._connection.execute("BEGIN IMMEDIATE")
-        except BaseException:
-            self._connection.close()
-            raise
-        return self._connection
-
-    def _prepare(self) -> None:
-        found = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if found > _SCHEMA_VERSION:
-            raise sqlite3.DatabaseError("it was written by a newer version of kept")
-        if found < _SCHEMA_VERSION:
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            for name in ("create", "index_flow_runs"):
-                self._connection.execute(_SQL[name])
-            self._connection.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
-        self._connection.execute("PRAGMA synchronous=NORMAL")
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        try:
-            self._connection.execute("ROLLBACK" if kind else "COMMIT")
-        finally:
-            self._connection.close()
 
 
 @functools.cache

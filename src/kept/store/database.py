@@ -43,18 +43,19 @@ class UnreadableRowError(StoreError):
 
 
 class Database:
-    """A SQLite file at `path`, made with `schema` when first written to, in WAL mode.
+    """A SQLite file at `path`, made by the statements of `schema` when first written to, in WAL mode.
 
     Committed transactions survive the death of the process, not always a power cut (`synchronous=NORMAL`);
     the file is consistent after either. A damaged file is moved aside with one warning, and a fresh one
-    begun. Nothing is created by reading.
+    begun. Nothing is created by reading. `setting` is the name of the setting that moves the file elsewhere.
     """
 
-    def __init__(self, path: Path, schema: str, version: int) -> None:
+    def __init__(self, path: Path, schema: str, version: int, setting: str = "KEPT_LOCAL_STORAGE_PATH") -> None:
         self.path = path
         self._name = os.fspath(path)
         self._schema = schema
         self._version = version
+        self._setting = setting
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
@@ -147,7 +148,7 @@ class Database:
         except OSError as error:
             raise StoreError(
                 f"nothing can be kept in {self.path.parent}: {error.strerror}. "
-                "Make it writable, or set KEPT_LOCAL_STORAGE_PATH to another folder."
+                f"Make it writable, or set {self._setting} to another folder."
             ) from error
 
     def _connect_writable(self) -> sqlite3.Connection | None:
@@ -182,7 +183,7 @@ class Database:
         if version > self._version:
             raise StoreVersionError(
                 f"{self._name} was written by a newer version of kept (its schema is {version}; this "
-                f"one knows {self._version}). Upgrade it, or set KEPT_LOCAL_STORAGE_PATH to another folder."
+                f"one knows {self._version}). Upgrade kept, or set {self._setting} to another folder."
             )
         return version
 
@@ -197,7 +198,8 @@ class Database:
                     'Use the layout "directory" there.'
                 )
             connection.execute("BEGIN IMMEDIATE")
-            connection.execute(self._schema)
+            for statement in self._schema.split(";"):
+                connection.execute(statement)
             connection.execute(f"PRAGMA user_version={self._version}")
             connection.execute("COMMIT")
 
@@ -251,7 +253,7 @@ class Database:
                         f"{self._name} is damaged ({reason}) and can't be moved aside: {error.strerror}"
                     ) from error
             logger.warning(
-                "%s is damaged (%s): moved to %s, and a fresh one is begun; what it held is computed again",
+                "%s is damaged (%s): moved to %s, and a fresh one is begun without what it held",
                 self._name,
                 reason,
                 target,
