@@ -86,6 +86,18 @@ class LocalFileSystem(WritableFileSystem):
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise PathNotFoundError(path) from None
 
+    def view_path(self, path: str) -> memoryview:
+        """The content of the file at `path` in memory of its own, which may be written to; raises as `read_path`."""
+        try:
+            with open(self._resolve(path), "rb", buffering=0) as file:
+                content = bytearray(os.fstat(file.fileno()).st_size)
+                filled = 0
+                while filled < len(content) and (count := file.readinto(memoryview(content)[filled:])):
+                    filled += count
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise PathNotFoundError(path) from None
+        return memoryview(content)[:filled]
+
     def write_path(self, path: str, content: bytes) -> str:
         """Write the file at once: a reader, or a crash of the machine, sees all of it or what was there
         before.

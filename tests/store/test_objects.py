@@ -101,6 +101,18 @@ def test_a_damaged_blob_is_a_miss() -> None:
     assert isinstance(found, Miss) and found.reason.startswith("damaged")
 
 
+def test_a_local_file_system_that_changes_what_it_reads_is_respected(tmp_path: Path) -> None:
+    class Backwards(LocalFileSystem):
+        def read_path(self, path: str) -> bytes:
+            return super().read_path(path)[::-1]
+
+        def write_path(self, path: str, content: bytes) -> str:
+            return super().write_path(path, content[::-1])
+
+    blobs = ObjectBlobs(Backwards(basepath=tmp_path))
+    assert bytes(blobs.open(blobs.put([b"content"]))) == b"content"  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -129,6 +141,29 @@ def test_a_lost_server_is_a_store_error_with_its_reason(error: Exception) -> Non
             ask()
         assert reason in str(caught.value)
         assert caught.value.__cause__ is error
+
+
+def test_a_file_system_that_does_not_give_bytes_is_a_store_error() -> None:
+    files = DictFileSystem()
+    files.files = {"k": "text", "blobs/00/b3-" + "0" * 64: "text"}  # type: ignore[dict-item]
+    for ask in (lambda: ObjectEntries(files).get("k"), lambda: ObjectBlobs(files).open("b3:" + "0" * 64)):
+        with pytest.raises(StoreError, match="gave str where bytes are expected"):
+            ask()
+
+
+def test_a_file_system_may_give_any_kind_of_bytes() -> None:
+    files = DictFileSystem()
+    entries, blobs = ObjectEntries(files), ObjectBlobs(files)
+    entries.put([an_entry("k")])
+    digest = blobs.put([b"content"])
+    for kind in (bytearray, memoryview):
+        files.files = {path: kind(content) for path, content in files.files.items()}  # type: ignore[misc]
+        found = entries.get("k")
+        assert found == an_entry("k") and isinstance(found, Entry) and type(found.payload) is bytes
+        view = blobs.open(digest)
+        assert isinstance(view, memoryview) and not view.readonly
+        view[0] = 0
+        assert bytes(blobs.open(digest)) == b"content"  # type: ignore[arg-type]
 
 
 def test_a_key_that_leaves_the_folder_is_a_store_error(tmp_path: Path) -> None:

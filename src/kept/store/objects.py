@@ -15,7 +15,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from kept.exceptions import ConfigurationError, StoreError
@@ -51,7 +51,7 @@ class ObjectEntries:
         self.verbatim = verbatim
 
     def get(self, key: str) -> Entry | Miss:
-        content = _read(self.filesystem, self._path(key))
+        content = _read(self.filesystem.read_path, self._path(key))
         if isinstance(content, Miss):
             return content
         entry = _parsed(content)
@@ -71,7 +71,7 @@ class ObjectEntries:
 
     def scan(self) -> Iterator[Entry]:
         for path in _list(self.filesystem, self.prefix):
-            content = _read(self.filesystem, path)
+            content = _read(self.filesystem.read_path, path)
             entry = content if isinstance(content, Miss) else _parsed(content)
             if isinstance(entry, Entry):
                 yield entry
@@ -103,14 +103,12 @@ class ObjectBlobs:
         return digest
 
     def open(self, digest: str) -> memoryview | Miss:
-        content = _read(self.filesystem, self._path(digest))
-        if isinstance(content, Miss):
-            return content if content is not _NOT_KEPT else Miss(f"missing: there is no blob {digest}")
-        if digest_of([content], len(content)) != digest:
-            if not content:
-                return _DELETED
-            return Miss(f"damaged: the blob {digest} does not hold what was kept")
-        return memoryview(bytearray(content))
+        view = self._view(self._path(digest))
+        if isinstance(view, Miss):
+            return Miss(f"missing: there is no blob {digest}")
+        if digest_of([view], len(view)) == digest:
+            return view
+        return Miss(f"damaged: the blob {digest} does not hold what was kept") if len(view) else _DELETED
 
     def delete(self, digests: Iterable[str]) -> None:
         for digest in digests:
@@ -120,9 +118,16 @@ class ObjectBlobs:
         for path in _list(self.filesystem, self.prefix):
             digest = PREFIX + path.rsplit("/", 1)[-1].removeprefix("b3-")
             if is_digest(digest):
-                content = _read(self.filesystem, path)
+                content = _read(self.filesystem.read_path, path)
                 if not isinstance(content, Miss) and (content or digest_of([], 0) == digest):
                     yield digest, len(content)
+
+    def _view(self, path: str) -> memoryview | Miss:
+        # Not for its subclasses: one that redefines `read_path` means blobs too.
+        if type(self.filesystem) is LocalFileSystem:
+            return _read(self.filesystem.view_path, path)
+        content = _read(self.filesystem.read_path, path)
+        return content if isinstance(content, Miss) else memoryview(bytearray(content))
 
     def _path(self, digest: str) -> str:
         if not is_digest(digest):
@@ -148,7 +153,7 @@ def _written(entry: Entry) -> bytes:
 def _parsed(content: bytes) -> Entry | Miss:
     if not content:
         return _DELETED
-    line, _, payload = content.partition(b"\n")
+    line, _, payload = bytes(content).partition(b"\n")
     try:
         header = json.loads(line)
         version, fields = header["kept"], header["entry"]
@@ -173,9 +178,12 @@ def _json(value: Any) -> bytes:
 # --- the file system
 
 
-def _read(filesystem: Any, path: str) -> bytes | Miss:
+T = TypeVar("T", bytes, memoryview)
+
+
+def _read(verb: Callable[[str], T], path: str) -> T | Miss:
     try:
-        content = completed(filesystem.read_path(path))
+        content: T | None = completed(verb(path))
     except ConfigurationError as error:
         raise StoreError(f"{path!r} can't be read: {error}") from error
     except (FileNotFoundError, ValueError, KeyError):
@@ -183,15 +191,12 @@ def _read(filesystem: Any, path: str) -> bytes | Miss:
     except Exception as error:
         if _says_not_found(error):
             return _NOT_KEPT
-        raise StoreError(f"{path!r} can't be read from {_name(filesystem)}: {_reason(error)}") from error
+        raise StoreError(f"{path!r} can't be read: {_reason(error)}") from error
     if content is None:
         return _NOT_KEPT
     if not isinstance(content, (bytes, bytearray, memoryview)):
-        raise StoreError(
-            f"{path!r} can't be read from {_name(filesystem)}: its read_path gives a {type(content).__name__} "
-            "instead of bytes"
-        )
-    return bytes(content)
+        raise StoreError(f"{path!r} can't be read: read_path gave {type(content).__name__} where bytes are expected")
+    return content
 
 
 def _write(filesystem: Any, path: str, content: bytes) -> None:
@@ -205,7 +210,7 @@ def _delete(filesystem: Any, path: str) -> None:
         except StoreError as error:
             if not isinstance(error.__cause__, (FileNotFoundError, KeyError)):
                 raise
-    elif not isinstance(_read(filesystem, path), Miss):
+    elif not isinstance(_read(filesystem.read_path, path), Miss):
         _write(filesystem, path, b"")
 
 
