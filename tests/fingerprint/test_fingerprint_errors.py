@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from fingerprint_samples import Params, Plain
@@ -91,6 +92,11 @@ async def coroutine() -> None:
 )
 def test_what_has_no_stable_content_is_refused_by_name(make: Callable[[], object], reason: str) -> None:
     assert reason in message(make())
+
+
+def test_mocks_are_refused_as_they_never_end() -> None:
+    assert "makes new content whenever it is looked at" in message([mock.MagicMock()])
+    assert "a lock (asyncio.locks.Lock)" in message(asyncio.Lock())
 
 
 def test_coroutines_are_refused() -> None:

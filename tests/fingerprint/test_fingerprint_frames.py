@@ -132,7 +132,7 @@ def test_what_lies_under_a_missing_value_does_not_count() -> None:
 
 
 def test_scalars_of_pandas_are_told_apart() -> None:
-    moment = pd.Timestamp("2020-01-01")
+    moment = pd.Timestamp("2020-01-01").as_unit("ms")
     assert_all_differ(
         moment, moment.tz_localize("UTC"), moment.to_pydatetime(), moment.to_datetime64(), moment.as_unit("s"),
         moment.as_unit("ns"), pd.Timedelta(1, "s"), datetime.timedelta(seconds=1), pd.Period("2020", "Y"),

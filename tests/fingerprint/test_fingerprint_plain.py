@@ -17,7 +17,8 @@ DIFFERENT: list[Any] = [
     [], (), {}, set(), frozenset(), bytearray(), bytearray(b"1"), memoryview(b"1"), array.array("b", [49]),
     [1], (1,), {1}, frozenset({1}), {1: None}, {1: 1}, {True: 1}, {"1": 1}, {"a": 1}, [("a", 1)], (("a", 1),),
     [[]], [()], ((),), [1, [2]], [[1], 2], [1, 2], [2, 1], ["ab", "c"], ["a", "bc"], ["abc"], {"ab", "c"}, {"a", "bc"},
-    {"a": {"b": 1}}, {"a": {"b": [1]}}, {"a": ("b", 1)}, range(0), range(1), range(2), range(0, 4, 2), slice(1),
+    {"a": {"b": 1}}, {"a": {"b": [1]}}, {"a": ("b", 1)}, range(0), range(1), range(2), range(0, 4, 2),
+    range(10**30), range(3, 0, -2), range(3, 0, -1), slice(1),
     slice(0, 1), (StopIteration, "set", 1), (StopIteration, ("a",), (1,)), StopIteration, float("inf"), float("nan"),
     "x" * (LONG_TEXT + 1), b"x" * (LONG_TEXT + 1), "x" * LONG_TEXT, b"x" * LONG_TEXT, 1 << 64, 1 << 64 | 1,
     {"a": 1}.keys(), {"a": 1}.values(), {"a": 1}.items(), "\u00e9", "e\u0301", type(None), type(...), int, bool,
@@ -50,6 +51,14 @@ def test_the_order_of_a_set_does_not_count() -> None:
     one, other = set(map(int, "0 8 16".split())), set(map(int, "16 8 0".split()))
     assert list(one) != list(other)
     assert fingerprint(one) == fingerprint(other)
+
+
+@pytest.mark.parametrize("make", [int, str])
+def test_sets_too_large_to_be_plain_count_every_element(make: type) -> None:
+    many = [make(i) for i in range(300_000)]
+    backwards = many[::-1]
+    assert fingerprint(set(many)) == fingerprint(set(backwards))
+    assert len({fingerprint(x) for x in (set(many), frozenset(many), many, set(many[1:]))}) == 4
 
 
 def test_keys_that_are_equal_but_of_other_types_are_told_apart_after_one_another() -> None:

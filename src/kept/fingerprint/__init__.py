@@ -1,7 +1,8 @@
 """What a thing is: values -> digests. Pure functions, no store, no settings, nothing written anywhere.
 
+    plain.py        bytes of plain values, at C speed; digests of buffers
     canonical.py    the one tagged, versioned encoding, and the walk over structured values
-    rules.py        which rule describes a value of a type
+    rules.py        which rule describes a value; the functions that others call
     builtins.py stdlib.py objects.py functions.py    rules for Python itself
     numpy.py pandas.py polars.py arrow.py torch.py   rules of libraries, each loaded once its library is
 

@@ -37,8 +37,9 @@ def _memoryview(value: memoryview) -> Node:
 
 def _range(value: range) -> Node:
     """Equal ranges are the same sequence, whatever their stops: `range(0, 3, 2) == range(0, 4, 2)`."""
-    content = (len(value), *((value[0],) if value else ()), *((value.step,) if len(value) > 1 else ()))
-    return Node("range", content)
+    length = max(0, -((value.start - value.stop) // value.step))
+    first = (value.start,) if length else ()
+    return Node("range", (length, *first, *((value.step,) if length > 1 else ())))
 
 
 def _slice(value: slice) -> Node:

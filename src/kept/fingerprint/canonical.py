@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from blake3 import blake3
 
 from kept.exceptions import HashError
-from kept.fingerprint.plain import CONTAINERS, PLAIN, PLAIN_TYPES, new_buffer_hash, plain_bytes
+from kept.fingerprint.plain import CONTAINERS, PLAIN, PLAIN_TYPES, SORTABLE, new_buffer_hash, plain_bytes
 
 STRUCTURED = b"kept-value-1\0node\0"
 CYCLE = b"kept-value-1\0cycle\0"
@@ -31,7 +31,8 @@ CYCLE = b"kept-value-1\0cycle\0"
 LONG_CHILD = 1 << 10
 SLICE = 1 << 10
 
-MAX_OPEN = 1_000_000
+# Deeper values are taken for endless ones: objects that make new ones whenever they are looked at.
+MAX_OPEN = 200_000
 _FEW = 64
 
 
@@ -67,7 +68,7 @@ Describe = Callable[[Any], Node]
 # --- structured values -----------------------------------------------------------------------------
 
 
-def head(node: Node) -> bytes:
+def _head(node: Node) -> bytes:
     """Return the bytes that say what a node is, before those of its children."""
     header = node.header if type(node.header) is Encoded else plain_bytes(node.header)
     if header is None:
@@ -81,8 +82,8 @@ def _plain_token(encoded: bytes) -> bytes:
     return b"Q" + blake3(PLAIN + encoded).digest()
 
 
-def _leaf_token(node: Node) -> bytes:
-    return b"D" + blake3(STRUCTURED + head(node)).digest()
+def _leaf_token(head: bytes) -> bytes:
+    return b"D" + blake3(STRUCTURED + head).digest()
 
 
 def container_node(value: Any) -> Node:
@@ -92,6 +93,8 @@ def container_node(value: Any) -> Node:
         return _dict_node(value)
     if kind is list or kind is tuple:
         return sequence_node(kind.__name__, None, value)
+    if set(map(type, value)) in SORTABLE:
+        return sequence_node(kind.__name__ + "/sorted", None, sorted(value))
     return Node(kind.__name__, None, list(value), step=_element_step, unordered=True)
 
 
@@ -151,11 +154,12 @@ def _element_step(_: int) -> str:
 class _Frame:
     """One structured value on the way to its digest."""
 
-    __slots__ = ("at", "component", "cursor", "low", "node", "order", "parent", "tokens", "value")
+    __slots__ = ("at", "component", "cursor", "head", "low", "node", "order", "parent", "tokens", "value")
 
-    def __init__(self, value: object, node: Node, order: int, parent: _Frame | None) -> None:
+    def __init__(self, value: object, node: Node, head: bytes, order: int, parent: _Frame | None) -> None:
         self.value = value
         self.node = node
+        self.head = head
         self.order = self.low = order
         self.parent = parent
         self.at: int = parent.cursor if parent else 0
@@ -226,20 +230,21 @@ class _Walk:
     def _open(self, value: object, kind: type, parent: _Frame | None) -> bytes | None:
         try:
             node = container_node(value) if kind in CONTAINERS else self.describe(value)
+            head = _head(node)
         except NoContent as error:
             raise self.error(str(error), parent, parent.cursor if parent else 0) from error.__cause__
         except Exception as error:
             reason = f"{_typed(value)} could not be read ({type(error).__name__}: {error})"
             raise self.error(reason, parent, parent.cursor if parent else 0) from error
         if not node.children:
-            token = _leaf_token(node)
+            token = _leaf_token(head)
             if node.heavy:
                 self.done[id(value)] = (token, value)
             return token
         self.opened += 1
         if len(self.stack) >= MAX_OPEN:
             raise self.error(f"it is nested more than {MAX_OPEN:,} levels deep, so it may never end", None)
-        frame = _Frame(value, node, self.opened, parent)
+        frame = _Frame(value, node, head, self.opened, parent)
         self.done[id(value)] = (frame, value)
         self.stack.append(frame)
         self.pending.append(frame)
@@ -274,7 +279,7 @@ class _Walk:
 
 def _token_of(frame: _Frame) -> bytes:
     tokens = sorted(frame.tokens) if frame.node.unordered else frame.tokens  # type: ignore[type-var]
-    running = blake3(STRUCTURED + head(frame.node))
+    running = blake3(STRUCTURED + frame.head)
     running.update(b"".join(tokens))  # type: ignore[arg-type]
     return b"D" + running.digest()
 
@@ -307,7 +312,7 @@ class _Component:
         queue = [start]
         running = blake3(CYCLE)
         for member in queue:
-            running.update(head(member.node))
+            running.update(member.head)
             for token in member.tokens:
                 if isinstance(token, _Frame) and token not in numbers:
                     numbers[token] = len(numbers)
@@ -326,7 +331,7 @@ class _Component:
 
 def _colour(frame: _Frame) -> bytes:
     tokens = [token if isinstance(token, bytes) else b"R" for token in frame.tokens]
-    running = blake3(head(frame.node))
+    running = blake3(frame.head)
     running.update(b"".join(sorted(tokens) if frame.node.unordered else tokens))
     return running.digest()
 

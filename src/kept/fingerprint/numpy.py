@@ -150,6 +150,7 @@ _RULES: dict[type, Rule] = {
     np.ndarray: _array,
     np.memmap: _array,
     np.ma.MaskedArray: _masked,
+    type(np.ma.masked): lambda _: Node("numpy.ma.masked"),
     np.random.Generator: _generator,
     np.random.RandomState: _random_state,
     np.ufunc: _named,

@@ -54,7 +54,7 @@ def whole_rule_for(kind: type) -> Rule | None:
     if kind is _Itself:
         return lambda _: Node("itself")
     if kind is _Content:
-        return lambda value: value.rule(value.value)
+        return _content
     if issubclass(kind, enum.Flag):
         return _flag
     if issubclass(kind, enum.Enum):
@@ -96,6 +96,15 @@ def stand_in(get: Callable[[Any], object], value: Any) -> Node:
 
 
 # --- rules -----------------------------------------------------------------------------------------
+
+
+def _content(value: _Content) -> Node:
+    try:
+        return value.rule(value.value)
+    except NoContent:
+        raise
+    except Exception as error:
+        raise NoContent(f"{_typed('an object', value.value)} could not be read ({_brief(error)})") from error
 
 
 def _flag(value: Any) -> Node:

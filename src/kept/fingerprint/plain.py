@@ -44,7 +44,7 @@ SHORT_ATOMS = ATOMS - TEXTS
 _ONLY_DICT = frozenset({dict})
 _NOT_DICT = CONTAINERS - _ONLY_DICT
 _ONLY_SEQUENCES = ATOMS | {list, tuple}
-_SORTABLE = ({str}, {int}, {bytes})
+SORTABLE = ({str}, {int}, {bytes})
 
 
 # --- buffers ---------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ _Order = tuple[tuple[str, ...], Any]
 
 def _in_order(members: list[Any]) -> list[Any]:
     """Sort plain values in normal form: by value where that order is total and typed, else by their bytes."""
-    if set(map(type, members)) in _SORTABLE:
+    if set(map(type, members)) in SORTABLE:
         return sorted(members)
     return sorted(members, key=_marshalled)
 

@@ -128,6 +128,8 @@ _PATHS = ("PurePath", "PurePosixPath", "PureWindowsPath", "Path", "PosixPath", "
 _FILE = no_content("an open file", "has no stable content; pass its path")
 _SOCKET = no_content("a socket")
 _LOCK = no_content("a lock")
+_MOCK = no_content("a mock", "makes new content whenever it is looked at")
+_ASYNC_LOCKS = ("Lock", "Event", "Condition", "Semaphore", "BoundedSemaphore")
 _DATABASE = no_content("a database connection")
 _ITERATOR = no_content("an iterator", "gives its items only once; pass list(...) of it")
 
@@ -168,6 +170,8 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("_io.BufferedRandom", "_io.BufferedRWPair"), _FILE),
     **dict.fromkeys(("_socket.socket", "socket.socket", "ssl.SSLSocket"), _SOCKET),
     **dict.fromkeys(("_thread.lock", "_thread.RLock", "threading.Lock", "threading._RLock"), _LOCK),
+    **dict.fromkeys([f"asyncio.locks.{name}" for name in _ASYNC_LOCKS], _LOCK),
+    "unittest.mock.NonCallableMock": _MOCK,
     **dict.fromkeys(("sqlite3.Connection", "sqlite3.Cursor"), _DATABASE),
     **dict.fromkeys(("_queue.SimpleQueue",), no_content("a queue")),
     **dict.fromkeys(("threading.Thread", "_thread._localdummy"), no_content("a thread")),
