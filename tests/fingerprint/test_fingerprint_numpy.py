@@ -116,6 +116,14 @@ def test_what_lies_under_a_mask_does_not_count() -> None:
     assert_all_differ(one, np.ma.array([1, 2, 3]), np.ma.array([1, 2, 3], mask=[0, 1, 0], fill_value=7), np.arange(3))
 
 
+def test_masked_records_count_field_by_field() -> None:
+    def records(hidden: int, mask: bool) -> Any:
+        return np.ma.array([(hidden, 2.0)], dtype=[("a", "i4"), ("b", "f8")], mask=[(mask, False)])
+
+    assert fingerprint(records(1, True)) == fingerprint(records(9, True))
+    assert_all_differ(records(1, True), records(1, False), records(9, False), np.ma.masked)
+
+
 def test_an_array_in_a_file_equals_one_in_memory(tmp_path: Path) -> None:
     array = np.arange(10.0)
     np.save(tmp_path / "a.npy", array)

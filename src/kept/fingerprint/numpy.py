@@ -122,7 +122,8 @@ def _without_padding(chunk: Any) -> Any:
 def _masked(value: Any) -> Node:
     """Describe a masked array without the data under its mask."""
     mask = np.ma.getmaskarray(value)
-    children = (value.view(np.ndarray)[~mask], mask, np.asarray(value.fill_value))
+    shown = value.filled() if value.dtype.names else value.view(np.ndarray)[~mask]
+    children = (shown, mask, np.asarray(value.fill_value))
     return Node("numpy.ma", (dtype_header(value.dtype), value.shape, bool(value.hardmask)), children)
 
 

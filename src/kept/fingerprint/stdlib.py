@@ -97,7 +97,7 @@ def _default_dict(value: Any) -> Node:
 
 
 def _array(value: Any) -> Node:
-    """Describe an array by its type code and bytes; `u` and `w` hold characters of different widths."""
+    """Describe an array by its type code, the width of its elements on this machine, and bytes."""
     return Node("array", (value.typecode, value.itemsize, len(value), sys.byteorder, buffer_digest(value)))
 
 
@@ -107,10 +107,6 @@ def _bytes_io(value: Any) -> Node:
 
 def _string_io(value: Any) -> Node:
     return Node("StringIO", (value.tell(), value.getvalue()))
-
-
-def _simple_queue(value: Any) -> Node:
-    return no_content("a queue")(value)
 
 
 def _itemgetter(value: Any) -> Node:
