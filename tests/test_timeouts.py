@@ -1,0 +1,252 @@
+"""Timeouts: what takes too long is stopped and fails, in each place where code can run.
+
+No test asserts how long something took: what would never end has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from kept import flow, task
+from kept.context import FlowRunContext, TaskRunContext
+from tests.conftest import Lines
+
+SOON = 0.05
+FOREVER = 600.0
+
+
+def sleep_in_small_steps() -> None:
+    """What can be stopped in any thread: between two steps of Python."""
+    while True:
+        time.sleep(0.001)
+
+
+@pytest.fixture(autouse=True)
+def _timers_are_given_back() -> Any:
+    handler = signal.getsignal(signal.SIGALRM)
+    yield
+    assert signal.getsignal(signal.SIGALRM) is handler
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+@task(timeout_seconds=SOON)
+def stuck() -> None:
+    time.sleep(FOREVER)
+
+
+@task(timeout_seconds=SOON)
+def busy() -> None:
+    sleep_in_small_steps()
+
+
+@task(timeout_seconds=SOON)
+async def astuck() -> None:
+    await asyncio.sleep(FOREVER)
+
+
+def check(state: Any, kind: str = "Task", seconds: float = SOON) -> None:
+    assert (state.name, state.type.value) == ("TimedOut", "FAILED")
+    assert state.message == f"{kind} run exceeded timeout of {seconds} second(s)"
+    with pytest.raises(TimeoutError, match="exceeded timeout"):
+        state.result()
+
+
+def test_a_task_in_the_main_thread_is_stopped_even_in_a_long_sleep() -> None:
+    check(stuck(return_state=True))
+    with pytest.raises(TimeoutError, match=r"exceeded timeout of 0.05 second\(s\)"):
+        stuck()
+
+
+def test_an_async_task_is_stopped() -> None:
+    check(asyncio.run(astuck(return_state=True)))
+
+
+def test_a_submitted_task_is_stopped_on_its_thread() -> None:
+    @flow
+    def f() -> Any:
+        return busy.submit(return_state=True).name, astuck.submit(return_state=True).name
+
+    assert f() == ("TimedOut", "TimedOut")
+
+
+def test_a_flow_is_stopped() -> None:
+    @flow(timeout_seconds=SOON)
+    def f() -> None:
+        time.sleep(FOREVER)
+
+    check(f(return_state=True), "Flow")
+
+
+def test_an_async_flow_is_stopped() -> None:
+    @flow(timeout_seconds=SOON)
+    async def f() -> None:
+        await asyncio.sleep(FOREVER)
+
+    check(asyncio.run(f(return_state=True)), "Flow")
+
+
+def test_the_timeout_of_a_flow_stops_the_task_that_it_calls() -> None:
+    seen: list[Any] = []
+
+    @task(retries=5, on_failure=[lambda *_: seen.append("failed")])
+    def inner() -> None:
+        context = TaskRunContext.get()
+        assert context is not None
+        seen.append(context.task_run)
+        time.sleep(FOREVER)
+
+    @flow(timeout_seconds=SOON)
+    def f() -> None:
+        inner()
+
+    check(f(return_state=True), "Flow")
+    (run,) = seen
+    assert run.state.is_crashed()
+
+
+def test_the_shorter_timeout_of_a_flow_stops_a_task_with_a_longer_one() -> None:
+    @task(timeout_seconds=FOREVER)
+    def inner() -> None:
+        time.sleep(FOREVER)
+
+    @flow(timeout_seconds=SOON)
+    def f() -> None:
+        inner()
+
+    check(f(return_state=True), "Flow")
+
+
+def test_the_shorter_timeout_of_a_task_leaves_that_of_its_flow() -> None:
+    @flow(timeout_seconds=SOON * 4)
+    def f() -> None:
+        check(stuck(return_state=True))
+        time.sleep(FOREVER)
+
+    check(f(return_state=True), "Flow", SOON * 4)
+
+
+def test_the_timeout_of_an_async_flow_stops_what_it_awaits() -> None:
+    cleaned: list[str] = []
+
+    @task
+    async def inner() -> None:
+        try:
+            await asyncio.sleep(FOREVER)
+        finally:
+            cleaned.append("inner")
+
+    @flow(timeout_seconds=SOON)
+    async def f() -> None:
+        await inner()
+
+    check(asyncio.run(f(return_state=True)), "Flow")
+    assert cleaned == ["inner"]
+
+
+@pytest.mark.parametrize("step", [stuck, busy])
+def test_code_that_cleans_up_does_so(step: Any) -> None:
+    cleaned: list[str] = []
+
+    @task(timeout_seconds=SOON)
+    def tidy() -> None:
+        try:
+            step.fn()
+        finally:
+            cleaned.append("done")
+
+    check(tidy(return_state=True))
+    assert cleaned == ["done"]
+
+
+@pytest.mark.parametrize("where", ["main", "thread"])
+def test_a_handler_of_all_exceptions_does_not_swallow_the_timeout(where: str) -> None:
+    @task(timeout_seconds=SOON)
+    def stubborn() -> None:
+        while True:
+            try:
+                sleep_in_small_steps()
+            except Exception:
+                continue
+
+    @flow
+    def f() -> Any:
+        return stubborn.submit(return_state=True).name if where == "thread" else stubborn(return_state=True).name
+
+    assert f() == "TimedOut"
+
+
+def test_a_timeout_error_of_the_users_own_is_an_ordinary_failure() -> None:
+    @task(timeout_seconds=FOREVER)
+    def own() -> None:
+        raise TimeoutError("the server took too long")
+
+    @task(timeout_seconds=FOREVER)
+    async def aown() -> None:
+        raise TimeoutError("the server took too long")
+
+    for state in (own(return_state=True), asyncio.run(aown(return_state=True))):
+        assert (state.name, type(state.data)) == ("Failed", TimeoutError)
+        assert "the server took too long" in state.message
+
+
+def test_what_ends_in_time_is_not_stopped_later() -> None:
+    @task(timeout_seconds=SOON)
+    def quick() -> int:
+        return 1
+
+    @flow
+    def f() -> Any:
+        return quick(), quick.submit().result()
+
+    assert f() == (1, 1)
+    time.sleep(SOON * 2)
+    assert quick() == 1
+
+
+def test_each_try_has_the_whole_time() -> None:
+    tries: list[int] = []
+
+    @task(timeout_seconds=SOON, retries=2)
+    def step() -> str:
+        tries.append(1)
+        if len(tries) < 3:
+            time.sleep(FOREVER)
+        return "done"
+
+    assert step() == "done"
+    assert len(tries) == 3
+
+
+def test_a_timed_out_run_calls_the_hooks_of_failure() -> None:
+    seen: list[str] = []
+    stuck.with_options(on_failure=[lambda task, run, state: seen.append(state.name)])(return_state=True)
+    assert seen == ["TimedOut"]
+
+
+def test_the_context_is_left_after_a_timeout(log: Lines) -> None:
+    @flow(timeout_seconds=SOON)
+    def f() -> None:
+        stuck.with_options(timeout_seconds=None)()
+
+    f(return_state=True)
+    stuck(return_state=True)
+    assert TaskRunContext.get() is None
+    assert FlowRunContext.get() is None
+    assert "Finished in state TimedOut(" in log
+
+
+def test_no_timer_is_left_by_a_timeout_on_a_thread() -> None:
+    @flow
+    def f() -> Any:
+        return busy.submit(return_state=True).name, busy.with_options(timeout_seconds=FOREVER).fn is busy.fn
+
+    assert f() == ("TimedOut", True)
+    for timer in [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]:
+        timer.join(10)
+        assert not timer.is_alive()
