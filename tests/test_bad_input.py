@@ -410,7 +410,11 @@ def test_trouble_in_a_file_system_of_the_users_own_is_told_and_nothing_is_lost(l
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [("text", "gives a str instead of bytes"), (b"no entry", "damaged: this is not an entry"), (3, "gives a int")],
+    [
+        ("text", "gave str where bytes are expected"),
+        (b"no entry", "damaged: this is not an entry"),
+        (3, "gave int where bytes are expected"),
+    ],
 )
 def test_strange_content_of_a_file_system_is_a_miss_with_a_reason(content: Any, why: str, log: Any) -> None:
     called(task(identity, cache_policy=INPUTS, result_storage=BrokenFiles(content)))

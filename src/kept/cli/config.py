@@ -108,6 +108,4 @@ def _mention_variable(setting: Setting[Any]) -> None:
     """Say so when the environment wins over what has just been written."""
     for name in (setting.name, *setting.aliases):
         if os.environ.get(name, "").strip():
-            typer.echo(
-                f"The variable {name} is set to {os.environ[name]!r} and wins over the file.", err=True
-            )
+            typer.echo(f"The variable {name} is set to {os.environ[name]!r} and wins over the file.", err=True)

@@ -23,6 +23,8 @@ from typing import Any
 
 from blake3 import blake3
 
+from kept.utilities.blake import hasher
+
 PLAIN = b"kept-value-1\0plain\0"
 BUFFER = b"kept-value-1\0buffer\0"
 
@@ -31,8 +33,6 @@ MAX_DEPTH = 16
 MAX_NODES = 1 << 18
 LONG_TEXT = 1 << 16
 
-# Below this a second thread costs more than it brings.
-PARALLEL_BYTES = 1 << 20
 _PIECE = 1 << 22
 _FEW = 64
 
@@ -52,7 +52,7 @@ SORTABLE = ({str}, {int}, {bytes})
 
 def new_buffer_hash(size: int = 0) -> blake3:
     """Return a running hash for about `size` raw bytes, which uses all cores when they are many."""
-    return blake3(BUFFER, max_threads=blake3.AUTO if size >= PARALLEL_BYTES else 1)
+    return hasher(size).update(BUFFER)
 
 
 def buffer_digest(data: Any) -> bytes:

@@ -63,9 +63,7 @@ class ResultsSettings(Section):
     local_storage_path = Setting(
         PATH, "${KEPT_HOME}/storage", "The folder of the embedded store.", alias="KEPT_LOCAL_STORAGE_PATH"
     )
-    persist_by_default = Setting(
-        BOOLEAN, False, "Keep the results of all flows and tasks that don't say otherwise."
-    )
+    persist_by_default = Setting(BOOLEAN, False, "Keep the results of all flows and tasks that don't say otherwise.")
     default_serializer = Setting(
         TEXT, "pickle", "The serializer of results that name none: pickle, json, compressed/pickle, ..."
     )
@@ -150,9 +148,7 @@ class LoggingSettings(Section):
     )
     log_prints = Setting(BOOLEAN, False, "Log what flows and tasks print.")
     colors = Setting(BOOLEAN, True, "Colour log lines on a terminal.")
-    extra_loggers: Setting[list[str]] = Setting(
-        NAMES, [], "Other loggers whose records runs log as their own."
-    )
+    extra_loggers: Setting[list[str]] = Setting(NAMES, [], "Other loggers whose records runs log as their own.")
 
 
 class HistorySettings(Section):

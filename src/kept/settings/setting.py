@@ -145,11 +145,7 @@ def find_setting(name: str) -> Setting[Any]:
 def did_you_mean(name: str) -> str:
     """The end of a sentence that says that `name` is unknown, naming the nearest right one if one is near."""
     nearest = nearest_name(name, cutoff=0.6)
-    return (
-        f"; did you mean {nearest}?"
-        if nearest
-        else "; `kept config view --show-defaults` lists all settings."
-    )
+    return f"; did you mean {nearest}?" if nearest else "; `kept config view --show-defaults` lists all settings."
 
 
 def nearest_name(name: str, cutoff: float) -> str | None:
@@ -161,9 +157,5 @@ def nearest_name(name: str, cutoff: float) -> str | None:
         return REGISTRY[name].path if name.startswith(PREFIX) else REGISTRY[name].name
     in_environment = name.startswith(PREFIX)
     # The prefix is left out: it would make any two names alike.
-    known = {
-        known.removeprefix(PREFIX): known for known in REGISTRY if known.startswith(PREFIX) == in_environment
-    }
-    return next(
-        (known[found] for found in get_close_matches(name.removeprefix(PREFIX), known, 1, cutoff)), None
-    )
+    known = {known.removeprefix(PREFIX): known for known in REGISTRY if known.startswith(PREFIX) == in_environment}
+    return next((known[found] for found in get_close_matches(name.removeprefix(PREFIX), known, 1, cutoff)), None)

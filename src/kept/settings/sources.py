@@ -87,9 +87,7 @@ def _complain(name: str) -> None:
         return
     nearest = nearest_name(name, cutoff=0.8)
     if nearest:
-        raise ConfigurationError(
-            f"{name} is not a setting; did you mean {nearest}? Rename the variable or unset it."
-        )
+        raise ConfigurationError(f"{name} is not a setting; did you mean {nearest}? Rename the variable or unset it.")
     if name not in _warned:
         # Imported here: it costs as much as this whole package, and a well-set environment never comes here.
         import logging  # noqa: PLC0415

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from blake3 import blake3
-
 from kept.exceptions import HashError
 from kept.fingerprint import fingerprint
+from kept.utilities.blake import hasher
 
 
 def hash_objects(*args: object, raise_on_failure: bool = False, **kwargs: object) -> str | None:
@@ -42,6 +41,6 @@ def stable_hash(*args: str | bytes) -> str:
 
 def file_hash(path: str | Path) -> str:
     """Return the BLAKE3 hash of a file's bytes, without reading it into memory."""
-    running = blake3(max_threads=blake3.AUTO)
+    running = hasher(Path(path).stat().st_size)
     running.update_mmap(path)
     return str(running.hexdigest())
