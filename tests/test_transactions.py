@@ -1,0 +1,615 @@
+"""Transactions: results that become visible together, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kept import flow, task
+from kept.cache_policies import INPUTS
+from kept.exceptions import ConfigurationError, RollBack
+from kept.locking.memory import MemoryLockManager
+from kept.results import ResultStore, get_result_store
+from kept.store import Miss
+from kept.transactions import (
+    AsyncTransaction,
+    CommitMode,
+    IsolationLevel,
+    Transaction,
+    TransactionState,
+    atransaction,
+    get_transaction,
+    transaction,
+)
+from tests.conftest import Lines
+
+SERIALIZABLE = IsolationLevel.SERIALIZABLE
+
+
+def keyed(key: str, **options: Any) -> Any:
+    """A task whose result is kept under `key`."""
+
+    @task(name=key, cache_key_fn=lambda context, parameters: key, **options)
+    def step(value: Any = None) -> Any:
+        if isinstance(value, Exception):
+            raise value
+        return value if value is not None else key
+
+    return step
+
+
+def visible(*keys: str) -> list[str]:
+    """Which of the keys have a result that others can see."""
+    store = get_result_store()
+    return [key for key in keys if store.exists(key)]
+
+
+# -- together or not at all
+
+
+def test_results_become_visible_when_the_block_ends() -> None:
+    with transaction():
+        keyed("a")()
+        keyed("b")()
+        assert visible("a", "b") == []
+    assert visible("a", "b") == ["a", "b"]
+
+
+def test_an_error_leaves_nothing_visible() -> None:
+    with pytest.raises(KeyError), transaction():
+        keyed("a")()
+        raise KeyError
+    assert visible("a") == []
+
+
+def test_a_task_that_fails_inside_undoes_what_others_did() -> None:
+    with pytest.raises(ValueError, match="bad"), transaction():
+        keyed("a")()
+        keyed("b")(ValueError("bad"))
+    assert visible("a", "b") == []
+
+
+def test_a_failure_that_is_handled_inside_undoes_nothing_but_itself() -> None:
+    with transaction():
+        keyed("a")()
+        assert keyed("b")(ValueError("bad"), return_state=True).is_failed()
+        keyed("c")()
+    assert visible("a", "b", "c") == ["a", "c"]
+
+
+def test_outside_a_block_each_task_commits_its_own() -> None:
+    keyed("a")()
+    assert visible("a") == ["a"]
+
+
+def test_a_run_that_is_killed_inside_leaves_nothing_visible(home: Path) -> None:
+    program = """
+import os
+from kept import task
+from kept.transactions import transaction
+@task(cache_key_fn=lambda context, parameters: parameters["key"])
+def step(key): return "x" * 100_000
+step("before")
+with transaction():
+    step("inside")
+    os._exit(9)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert done.returncode == 9
+    assert visible("before", "inside") == ["before"]
+
+
+def test_large_results_are_staged_too() -> None:
+    with pytest.raises(KeyError), transaction():
+        keyed("big")("x" * 200_000)
+        raise KeyError
+    assert visible("big") == []
+    with transaction():
+        keyed("big")("x" * 200_000)
+    assert get_result_store().read("big").result == "x" * 200_000
+
+
+def test_what_is_staged_is_the_value_as_it_was() -> None:
+    value = [1]
+    with transaction():
+        keyed("a")(value)
+        value.append(2)
+    assert get_result_store().read("a").result == [1]
+
+
+def test_rolling_back_on_purpose_raises_nothing() -> None:
+    with transaction() as txn:
+        keyed("a")()
+        raise RollBack
+    assert txn.is_rolled_back()
+    assert visible("a") == []
+
+
+def test_an_interrupt_rolls_back() -> None:
+    undone: list[str] = []
+    with pytest.raises(KeyboardInterrupt), transaction():
+        keyed("a", on_rollback=[lambda txn: undone.append("a")])()
+        raise KeyboardInterrupt
+    assert undone == ["a"]
+    assert visible("a") == []
+
+
+def test_results_in_several_stores_are_each_published(tmp_path: Path) -> None:
+    with transaction():
+        keyed("a")()
+        keyed("b", result_storage=tmp_path / "other")()
+    assert visible("a", "b") == ["a"]
+    assert ResultStore(result_storage=tmp_path / "other").exists("b")
+
+
+# -- nested
+
+
+def test_an_inner_transaction_waits_for_the_outer_one() -> None:
+    with transaction() as outer:
+        with transaction() as inner:
+            keyed("a")()
+        assert inner.is_staged()
+        assert visible("a") == []
+        assert outer.is_active()
+    assert inner.is_committed()
+    assert outer.is_committed()
+    assert visible("a") == ["a"]
+
+
+def test_an_error_in_the_outer_one_undoes_the_inner_one() -> None:
+    with pytest.raises(KeyError), transaction():
+        with transaction() as inner:
+            keyed("a")()
+        raise KeyError
+    assert inner.is_rolled_back()
+    assert visible("a") == []
+
+
+def test_an_error_in_the_inner_one_that_is_handled_leaves_the_outer_one() -> None:
+    with transaction():
+        keyed("a")()
+        with pytest.raises(KeyError), transaction():
+            keyed("b")()
+            raise KeyError
+    assert visible("a", "b") == ["a"]
+
+
+def test_an_eager_inner_one_commits_at_once() -> None:
+    with pytest.raises(KeyError), transaction():
+        with transaction(commit_mode=CommitMode.EAGER) as inner:
+            keyed("a")()
+        assert inner.is_committed()
+        raise KeyError
+    assert visible("a") == ["a"]
+
+
+def test_one_that_is_off_commits_only_when_told() -> None:
+    with transaction(commit_mode=CommitMode.OFF) as txn:
+        keyed("a")()
+    assert visible("a") == []
+    assert txn.commit()
+    assert visible("a") == ["a"]
+    with transaction(commit_mode=CommitMode.OFF) as txn:
+        keyed("b")()
+    assert txn.rollback()
+    assert not txn.commit()
+    assert visible("b") == []
+
+
+def test_tasks_inside_tasks_commit_with_the_outer_one() -> None:
+    inner = keyed("inner")
+
+    @task
+    def outer(fail: bool) -> None:
+        inner()
+        if fail:
+            raise ValueError
+
+    outer(True, return_state=True)
+    assert visible("inner") == []
+    outer(False)
+    assert visible("inner") == ["inner"]
+
+
+def test_flows_inside_belong_to_it() -> None:
+    @flow
+    def f() -> Any:
+        return keyed("a")()
+
+    with pytest.raises(KeyError), transaction():
+        f()
+        raise KeyError
+    assert visible("a") == []
+
+
+# -- hooks
+
+
+def test_rollback_hooks_run_last_staged_first() -> None:
+    undone: list[str] = []
+
+    def undo(name: str) -> Any:
+        return lambda txn: undone.append(name)
+
+    with pytest.raises(KeyError), transaction():
+        keyed("a", on_rollback=[undo("a1"), undo("a2")])()
+        keyed("b", on_rollback=[undo("b")])()
+        with transaction():
+            keyed("c", on_rollback=[undo("c")])()
+            keyed("d", on_rollback=[undo("d")])()
+        raise KeyError
+    assert undone == ["d", "c", "b", "a2", "a1"]
+
+
+def test_commit_hooks_run_in_order_once_everything_is_visible() -> None:
+    seen: list[Any] = []
+
+    def note(name: str) -> Any:
+        return lambda txn: seen.append((name, visible("a", "b")))
+
+    with transaction():
+        keyed("a", on_commit=[note("a")])()
+        keyed("b", on_commit=[note("b")])()
+        assert seen == []
+    assert seen == [("a", ["a", "b"]), ("b", ["a", "b"])]
+
+
+def test_hooks_get_the_transaction_of_their_task() -> None:
+    seen: list[Any] = []
+    step = keyed("a")
+
+    @step.on_commit
+    def committed(txn: Transaction) -> None:
+        seen.append(("commit", txn.key, txn.is_committed(), txn.get("word")))
+
+    @step.on_rollback
+    def rolled_back(txn: Transaction) -> None:
+        seen.append(("rollback", txn.key, txn.is_rolled_back(), txn.get("word")))
+
+    with transaction() as txn:
+        txn.set("word", "one")
+        step()
+    with pytest.raises(KeyError), transaction() as txn:
+        txn.set("word", "two")
+        step.with_options(refresh_cache=True)()
+        raise KeyError
+    assert seen == [("commit", "a", True, "one"), ("rollback", "a", True, "two")]
+
+
+def test_the_hooks_of_the_task_that_failed_do_not_run() -> None:
+    undone: list[str] = []
+    with pytest.raises(ValueError, match="bad"), transaction():
+        keyed("a", on_rollback=[lambda txn: undone.append("a")])()
+        keyed("b", on_rollback=[lambda txn: undone.append("b")], on_commit=[lambda txn: undone.append("commit")])(
+            ValueError("bad")
+        )
+    assert undone == ["a"]
+
+
+def test_a_task_whose_result_is_not_kept_has_its_hooks_too() -> None:
+    seen: list[str] = []
+
+    @task(on_rollback=[lambda txn: seen.append("rollback")], on_commit=[lambda txn: seen.append("commit")])
+    def step() -> None: ...
+
+    with transaction():
+        step()
+        assert seen == []
+    assert seen == ["commit"]
+    with pytest.raises(KeyError), transaction():
+        step()
+        raise KeyError
+    assert seen == ["commit", "rollback"]
+
+
+def test_a_hook_that_raises_is_logged_and_the_others_run(log: Lines) -> None:
+    seen: list[str] = []
+
+    def broken(txn: Any) -> None:
+        raise RuntimeError("hook trouble")
+
+    keyed("a", on_commit=[broken, lambda txn: seen.append("after")])()
+    with pytest.raises(KeyError), transaction():
+        keyed("b", on_rollback=[lambda txn: seen.append("before"), broken])()
+        raise KeyError
+    assert seen == ["after", "before"]
+    assert len(log.having("hook 'broken'")) == 2
+    assert "hook trouble" in log
+
+
+def test_hooks_may_be_async() -> None:
+    seen: list[str] = []
+
+    async def note(txn: Any) -> None:
+        await asyncio.sleep(0)
+        seen.append("noted")
+
+    keyed("a", on_commit=[note])()
+    assert seen == ["noted"]
+
+
+# -- values
+
+
+def test_values_are_remembered_and_seen_from_inside() -> None:
+    with transaction() as outer:
+        outer.set("path", "/tmp/x")
+        with transaction() as inner:
+            assert inner.get("path") == "/tmp/x"
+            inner.set("path", "/tmp/y")
+            assert (inner.get("path"), outer.get("path")) == ("/tmp/y", "/tmp/x")
+            assert inner.get("other", None) is None
+            assert inner.get("other", default="d") == "d"
+            with pytest.raises(ValueError, match="Nothing was set under 'other'"):
+                inner.get("other")
+
+
+def test_tasks_see_the_transaction_that_they_are_in() -> None:
+    @task
+    def step() -> Any:
+        txn = get_transaction()
+        assert txn is not None
+        return txn.get("word")
+
+    with transaction() as txn:
+        txn.set("word", "hello")
+        assert get_transaction() is txn
+        assert step() == "hello"
+    assert get_transaction() is None
+
+
+# -- keys
+
+
+def test_a_value_can_be_staged_under_a_key() -> None:
+    with transaction(key="mine") as txn:
+        assert not txn.is_committed()
+        txn.stage({"n": 1})
+        assert visible("mine") == []
+    assert txn.is_committed()
+    with transaction(key="mine") as txn:
+        assert txn.is_committed()
+        record = txn.read()
+        assert record is not None
+        assert record.result == {"n": 1}
+
+
+def test_staged_hooks_run_with_the_outcome() -> None:
+    seen: list[str] = []
+    hooks: dict[str, Any] = {
+        "on_commit_hooks": [lambda txn: seen.append("commit")],
+        "on_rollback_hooks": [lambda txn: seen.append("rollback")],
+    }
+    with transaction(key="a") as txn:
+        txn.stage(1, **hooks)
+    with pytest.raises(KeyError), transaction(key="b") as txn:
+        txn.stage(1, **hooks)
+        raise KeyError
+    assert seen == ["commit", "rollback"]
+    assert visible("a", "b") == ["a"]
+
+
+def test_overwriting_ignores_what_is_kept() -> None:
+    for value, overwrite in ((1, False), (2, True)):
+        with transaction(key="mine", overwrite=overwrite) as txn:
+            assert not txn.is_committed()
+            txn.stage(value)
+    assert get_result_store().read("mine").result == 2
+
+
+def test_without_writing_nothing_is_kept() -> None:
+    with transaction(key="mine", write_on_commit=False) as txn:
+        txn.stage(1)
+    assert txn.is_committed()
+    assert visible("mine") == []
+
+
+def test_nothing_is_read_where_nothing_is_kept() -> None:
+    with transaction(key="mine") as txn:
+        assert txn.read() is None
+    with transaction() as txn:
+        assert txn.read() is None
+
+
+def test_a_store_can_be_given(tmp_path: Path) -> None:
+    store = ResultStore(result_storage=tmp_path / "s")
+    with transaction(key="mine", store=store) as txn:
+        txn.stage(1)
+    assert store.read("mine").result == 1
+    assert visible("mine") == []
+
+
+def test_work_inside_one_that_was_committed_already_is_kept_all_the_same() -> None:
+    with transaction(key="mine") as txn:
+        txn.stage(1)
+    with transaction(key="mine") as txn:
+        assert txn.is_committed()
+        keyed("a")()
+    assert visible("a") == ["a"]
+
+
+def test_a_later_hit_counts_as_committed() -> None:
+    kept = keyed("a")
+    kept()
+    with pytest.raises(KeyError), transaction():
+        assert kept(return_state=True).name == "Cached"
+        raise KeyError
+    assert visible("a") == ["a"]
+
+
+def test_the_states_tell_where_it_stands() -> None:
+    with transaction() as txn:
+        assert (txn.state, txn.is_active()) == (TransactionState.ACTIVE, True)
+    assert txn.state is TransactionState.COMMITTED
+    assert not txn.is_active()
+    assert txn.commit()
+    assert not txn.rollback()
+
+
+# -- threads
+
+
+def test_submitted_tasks_belong_to_the_transaction_around() -> None:
+    @flow
+    def f(fail: bool) -> None:
+        with transaction():
+            keyed("a").submit().wait()
+            assert visible("a") == []
+            if fail:
+                raise KeyError
+
+    assert f(True, return_state=True).is_failed()
+    assert visible("a") == []
+    f(False)
+    assert visible("a") == ["a"]
+
+
+def test_a_task_that_ends_after_its_transaction_is_kept_or_not_as_that_was() -> None:
+    gate = threading.Event()
+    undone: list[str] = []
+
+    @task(cache_key_fn=lambda context, parameters: parameters["key"], on_rollback=[lambda txn: undone.append(txn.key)])
+    def slow(key: str) -> str:
+        assert gate.wait(10)
+        return key
+
+    @flow
+    def f() -> None:
+        with transaction():
+            slow.submit("committed")
+        with transaction(), transaction():
+            slow.submit("nested")
+        with pytest.raises(KeyError), transaction():
+            slow.submit("rolled-back")
+            raise KeyError
+        gate.set()
+
+    f()
+    assert visible("committed", "nested", "rolled-back") == ["committed", "nested"]
+    assert undone == ["rolled-back"]
+
+
+@pytest.mark.parametrize("lock_manager", [None, MemoryLockManager()])
+def test_of_eight_threads_with_one_key_one_computes(lock_manager: Any) -> None:
+    ran: list[int] = []
+    start = threading.Barrier(8)
+
+    @task(cache_policy=INPUTS.configure(isolation_level=SERIALIZABLE, lock_manager=lock_manager))
+    def step(x: int) -> int:
+        ran.append(x)
+        return x * 2
+
+    def call(_: int) -> Any:
+        start.wait()
+        return step(21, return_state=True)
+
+    with ThreadPoolExecutor(8) as pool:
+        states = list(pool.map(call, range(8)))
+    assert [state.result() for state in states] == [42] * 8
+    assert ran == [21]
+    assert sorted(state.name for state in states) == ["Cached"] * 7 + ["Completed"]
+
+
+def test_a_lock_is_given_back_after_a_failure_too() -> None:
+    tries: list[int] = []
+
+    @task(cache_policy=INPUTS.configure(isolation_level=SERIALIZABLE))
+    def step(x: int) -> int:
+        tries.append(x)
+        if len(tries) == 1:
+            raise ValueError
+        return x
+
+    assert step(1, return_state=True).is_failed()
+    assert step(1) == 1
+
+
+def test_serializable_transactions_on_one_key_take_turns() -> None:
+    inside: list[int] = []
+    most: list[int] = []
+    start = threading.Barrier(4)
+
+    def work(_: int) -> bool:
+        start.wait()
+        with transaction(key="mine", isolation_level=SERIALIZABLE) as txn:
+            inside.append(1)
+            most.append(len(inside))
+            if not txn.is_committed():
+                txn.stage("value")
+                inside.pop()
+                return True
+            inside.pop()
+        return False
+
+    with ThreadPoolExecutor(4) as pool:
+        computed = list(pool.map(work, range(4)))
+    assert most == [1, 1, 1, 1]
+    assert computed.count(True) == 1
+
+
+def test_serializable_needs_a_key() -> None:
+    with (
+        pytest.raises(ConfigurationError, match="this one has none: pass key="),
+        transaction(isolation_level=SERIALIZABLE),
+    ):
+        pass
+
+
+def test_a_result_that_can_not_be_kept_does_not_undo_the_others(log: Lines) -> None:
+    with transaction():
+        keyed("a")()
+        keyed("lock")(threading.Lock())
+    assert visible("a", "lock") == ["a"]
+    assert "The result was not kept" in log
+
+
+# -- async
+
+
+def test_async_transactions_do_the_same() -> None:
+    seen: list[Any] = []
+
+    @task(cache_key_fn=lambda context, parameters: parameters["key"], on_rollback=[lambda txn: seen.append(txn.key)])
+    async def step(key: str) -> str:
+        await asyncio.sleep(0)
+        return key
+
+    async def main() -> None:
+        async with atransaction() as txn:
+            assert isinstance(txn, AsyncTransaction)
+            await asyncio.gather(step("a"), step("b"))
+            assert visible("a", "b") == []
+        assert visible("a", "b") == ["a", "b"]
+        with pytest.raises(KeyError):
+            async with atransaction():
+                await step("c")
+                raise KeyError
+        async with atransaction(key="d", isolation_level=SERIALIZABLE) as txn:
+            txn.stage(1)
+        assert get_transaction() is None
+
+    asyncio.run(main())
+    assert seen == ["c"]
+    assert visible("c", "d") == ["d"]
+
+
+def test_a_store_that_refuses_is_told_by_the_block(home: Path) -> None:
+    class Refusing:
+        def read_path(self, path: str) -> bytes:
+            raise FileNotFoundError(path)
+
+        def write_path(self, path: str, content: bytes) -> None:
+            raise OSError("no space left")
+
+    store = ResultStore(result_storage=Refusing())
+    with pytest.raises(Exception, match="no space left"), transaction(key="a", store=store) as txn:
+        txn.stage(1)
+    assert isinstance(store.lookup("a"), Miss)
