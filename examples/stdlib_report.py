@@ -175,9 +175,7 @@ def is_hit(step: KeptFuture[Any]) -> bool:
 
 
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Measure Python modules and write a report, keeping every step."
-    )
+    parser = argparse.ArgumentParser(description="Measure Python modules and write a report, keeping every step.")
     parser.add_argument(
         "--source",
         type=Path,

@@ -187,9 +187,7 @@ def _shown(one: Import) -> str:
 
 def test_each_module_imports_from_its_own_unit_or_from_a_lower_one() -> None:
     order = {unit: place for place, unit in enumerate(UNITS)}
-    upward = {
-        _shown(one) for one, target in _inside() if order[unit_of(target)] > order[unit_of(one.importer)]
-    }
+    upward = {_shown(one) for one, target in _inside() if order[unit_of(target)] > order[unit_of(one.importer)]}
     assert not upward, "\n".join(sorted(upward))
 
 
@@ -231,9 +229,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 def test_imports_inside_functions_are_those_that_have_a_reason() -> None:
     lazy = {
-        (one.importer, one.target): _shown(one)
-        for one in imports()
-        if one.lazy and one.target not in LAZY_LIBRARIES
+        (one.importer, one.target): _shown(one) for one in imports() if one.lazy and one.target not in LAZY_LIBRARIES
     }
     unexplained = [shown for key, shown in lazy.items() if key not in LAZY_IMPORTS]
     assert not unexplained, "say why in LAZY_IMPORTS, or import at the top:\n" + "\n".join(unexplained)
@@ -287,9 +283,7 @@ Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 def _public(tree: ast.Module | ast.ClassDef) -> Iterator[tuple[Definition, ast.ClassDef | None]]:
     owner = tree if isinstance(tree, ast.ClassDef) else None
     for node in tree.body:
-        if isinstance(
-            node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-        ) and not node.name.startswith("_"):
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and not node.name.startswith("_"):
             yield node, owner
             if isinstance(node, ast.ClassDef):
                 yield from _public(node)
@@ -346,11 +340,7 @@ def _inherits(owner: ast.ClassDef, method: str) -> bool:
         above = _classes().get(name)
         if above is None or above is owner:
             continue
-        methods = {
-            node.name: node
-            for node in above.body
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-        }
+        methods = {node.name: node for node in above.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}
         if method in methods and ast.get_docstring(methods[method]):
             return True
         if _inherits(above, method):

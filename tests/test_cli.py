@@ -65,9 +65,7 @@ class TestVersion:
             "heavy = {'numpy', 'pydantic', 'tomlkit', 'asyncio', 'rich'}; "
             "print('loaded', sorted(heavy & sys.modules.keys()))"
         )
-        done = subprocess.run(
-            [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == "loaded []"
 
     def test_is_installed_as_a_command_of_its_own(self) -> None:
@@ -124,8 +122,7 @@ class TestSet:
         file.chmod(0o640)
         kept("config", "set", "KEPT_TASKS_REFRESH_CACHE=no", "KEPT_HOME=~/elsewhere", cwd=tmp_path)
         assert file.read_text() == (
-            '# why\nhome = "~/elsewhere"\n\n[tasks]\nrefresh_cache = false  # for now\n\n'
-            "[logging]\nlevel = 'INFO'\n"
+            "# why\nhome = \"~/elsewhere\"\n\n[tasks]\nrefresh_cache = false  # for now\n\n[logging]\nlevel = 'INFO'\n"
         )
         assert stat.S_IMODE(file.stat().st_mode) == 0o640
         assert list(tmp_path.iterdir()) == [file]
@@ -138,9 +135,7 @@ class TestSet:
 
     def test_writes_to_pyproject_toml_where_settings_are_already_there(self, tmp_path: Path) -> None:
         file = tmp_path / "pyproject.toml"
-        file.write_text(
-            "[project]\nname = 'x'  # mine\n\n[tool.kept]\ndebug_mode = true\n\n[tool.other]\ny = 1\n"
-        )
+        file.write_text("[project]\nname = 'x'  # mine\n\n[tool.kept]\ndebug_mode = true\n\n[tool.other]\ny = 1\n")
         assert kept("config", "set", "KEPT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS=4", cwd=tmp_path).code == 0
         found = find_settings_file(tmp_path)
         assert found is not None
@@ -177,9 +172,7 @@ class TestSet:
             ("KEPT_HOME=", "KEPT_HOME can't be ''"),
         ],
     )
-    def test_checks_everything_before_it_writes_anything(
-        self, assignment: str, message: str, tmp_path: Path
-    ) -> None:
+    def test_checks_everything_before_it_writes_anything(self, assignment: str, message: str, tmp_path: Path) -> None:
         done = kept("config", "set", "KEPT_DEBUG_MODE=1", assignment, cwd=tmp_path)
         assert done.code == 1
         assert done.err.startswith("Error: ")
@@ -207,9 +200,7 @@ class TestSet:
             write(None, tmp_path / "missing", {KEPT_HOME: "x"})
 
     @pytest.mark.parametrize("setting", ALL_SETTINGS, ids=lambda setting: setting.path)
-    def test_writes_every_setting_so_that_it_is_read_back_and_erased(
-        self, setting: object, tmp_path: Path
-    ) -> None:
+    def test_writes_every_setting_so_that_it_is_read_back_and_erased(self, setting: object, tmp_path: Path) -> None:
         setting = find_setting(setting.path)  # type: ignore[attr-defined]
         value = setting.read(setting.default, "the default")
         write(None, tmp_path, {KEPT_TASKS_REFRESH_CACHE: True})
@@ -239,9 +230,7 @@ class TestUnset:
         (tmp_path / "kept.toml").touch()
         done = kept("config", "unset", "KEPT_HOME", cwd=tmp_path)
         assert done.code == 1
-        assert done.err == (
-            f"Error: KEPT_HOME is not set in {tmp_path / 'kept.toml'}, so there is nothing to unset.\n"
-        )
+        assert done.err == (f"Error: KEPT_HOME is not set in {tmp_path / 'kept.toml'}, so there is nothing to unset.\n")
 
     def test_changes_nothing_when_one_of_several_is_not_set(self, tmp_path: Path) -> None:
         file = SettingsFile(tmp_path / "kept.toml", (), {"debug_mode": True})
@@ -278,6 +267,4 @@ def test_a_wrong_command_gets_usage_and_no_traceback(tmp_path: Path) -> None:
 
 def test_help_names_every_command(tmp_path: Path) -> None:
     assert all(word in kept("--help", cwd=tmp_path).out for word in ("config", "version"))
-    assert all(
-        word in kept("config", "-h", cwd=tmp_path).out for word in ("view", "set", "unset", "validate")
-    )
+    assert all(word in kept("config", "-h", cwd=tmp_path).out for word in ("view", "set", "unset", "validate"))

@@ -81,9 +81,7 @@ def metrics(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def run(tmp_path: Path, *options: str) -> Outcome:
     done = demo(tmp_path, *options)
     assert done.returncode == 0, done.stderr
-    found = re.search(
-        r"^([\d,]+) steps: ([\d,]+) hits, ([\d,]+) ran; .* report: .*$", done.stdout, re.MULTILINE
-    )
+    found = re.search(r"^([\d,]+) steps: ([\d,]+) hits, ([\d,]+) ran; .* report: .*$", done.stdout, re.MULTILINE)
     assert found, done.stdout
     steps, hits, ran = (int(number.replace(",", "")) for number in found.groups())
     return Outcome(steps, hits, ran, done.stdout + done.stderr)
@@ -174,9 +172,7 @@ def test_wrong_options_are_said_in_a_sentence(tmp_path: Path) -> None:
 
 
 def test_each_line_counts_once(metrics: ModuleType) -> None:
-    source = (
-        b'"""Doc.\n\nMore."""\n\n# Note.\nx = """\n# no comment\n"""  # a comment beside code\n\x0c\ny = 1'
-    )
+    source = b'"""Doc.\n\nMore."""\n\n# Note.\nx = """\n# no comment\n"""  # a comment beside code\n\x0c\ny = 1'
     lines = metrics.measure_module("a.py", source).lines
     assert lines == metrics.Lines(code=4, docstrings=3, comments=1, blank=2)
 

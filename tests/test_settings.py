@@ -127,9 +127,7 @@ class TestTheSnapshot:
         with pytest.raises(AttributeError, match="snapshot"):
             del settings.home
 
-    def test_stays_the_same_object_while_nothing_of_ours_changes(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_stays_the_same_object_while_nothing_of_ours_changes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         before = get_current_settings()
         monkeypatch.setenv("SOMETHING_ELSE", "1")
         assert get_current_settings() is before
@@ -146,9 +144,7 @@ class TestTheSnapshot:
 
 
 class TestTheEnvironment:
-    def test_is_noticed_when_it_changes_and_when_it_changes_back(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_is_noticed_when_it_changes_and_when_it_changes_back(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert KEPT_TASKS_REFRESH_CACHE.value() is False
         monkeypatch.setenv("KEPT_TASKS_REFRESH_CACHE", "true")
         assert KEPT_TASKS_REFRESH_CACHE.value() is True
@@ -172,9 +168,7 @@ class TestTheEnvironment:
     def test_may_use_the_other_names_of_a_setting(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("KEPT_TASK_DEFAULT_RETRIES", "4")
         assert KEPT_TASKS_DEFAULT_RETRIES.value() == 4
-        assert get_current_settings().sources == {
-            KEPT_TASKS_DEFAULT_RETRIES: "the variable KEPT_TASK_DEFAULT_RETRIES"
-        }
+        assert get_current_settings().sources == {KEPT_TASKS_DEFAULT_RETRIES: "the variable KEPT_TASK_DEFAULT_RETRIES"}
 
     def test_is_refused_when_two_names_of_a_setting_disagree(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("KEPT_TASK_DEFAULT_RETRIES", "4")
@@ -242,9 +236,7 @@ class TestTheEnvironment:
             ("KEPT_STORAGE_PATH", "KEPT_LOCAL_STORAGE_PATH"),
         ],
     )
-    def test_is_refused_when_a_name_is_misspelt(
-        self, wrong: str, right: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_is_refused_when_a_name_is_misspelt(self, wrong: str, right: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(wrong, "true")
         with pytest.raises(ConfigurationError, match=f"{wrong} is not a setting; did you mean {right}\\?"):
             get_current_settings()
@@ -292,9 +284,7 @@ class TestTemporarySettings:
             assert get_current_settings() is settings
         assert KEPT_TASKS_REFRESH_CACHE.value() is False
 
-    def test_win_over_the_environment_and_leave_the_rest_of_it_alone(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_win_over_the_environment_and_leave_the_rest_of_it_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("KEPT_TASKS_DEFAULT_RETRIES", "1")
         with temporary_settings({KEPT_TASKS_DEFAULT_RETRIES: 2}):
             assert KEPT_TASKS_DEFAULT_RETRIES.value() == 2
@@ -384,19 +374,13 @@ class TestDebugMode:
 
 class TestTheFile:
     def test_is_the_nearest_kept_toml_upward(self, tmp_path: Path) -> None:
-        (tmp_path / "kept.toml").write_text(
-            "[tasks]\ndefault_retries = 1\n[tasks.runner]\nthread_pool_max_workers = 2"
-        )
+        (tmp_path / "kept.toml").write_text("[tasks]\ndefault_retries = 1\n[tasks.runner]\nthread_pool_max_workers = 2")
         folder = tmp_path / "a" / "b"
         folder.mkdir(parents=True)
-        assert (
-            run_in(folder, SHOW.format("s.tasks.default_retries, s.tasks.runner.thread_pool_max_workers"))
-            == "1 2"
-        )
+        assert run_in(folder, SHOW.format("s.tasks.default_retries, s.tasks.runner.thread_pool_max_workers")) == "1 2"
         (tmp_path / "a" / "kept.toml").write_text("tasks.default_retries = 3")
         assert (
-            run_in(folder, SHOW.format("s.tasks.default_retries, s.tasks.runner.thread_pool_max_workers"))
-            == "3 None"
+            run_in(folder, SHOW.format("s.tasks.default_retries, s.tasks.runner.thread_pool_max_workers")) == "3 None"
         )
 
     @pytest.mark.parametrize(
@@ -426,9 +410,7 @@ class TestTheFile:
 
     def test_gives_way_to_the_environment(self, tmp_path: Path) -> None:
         (tmp_path / "kept.toml").write_text("debug_mode = true\n[tasks]\ndefault_retries = 6")
-        shown = run_in(
-            tmp_path, SHOW.format("s.tasks.default_retries, s.debug_mode"), KEPT_TASKS_DEFAULT_RETRIES="7"
-        )
+        shown = run_in(tmp_path, SHOW.format("s.tasks.default_retries, s.debug_mode"), KEPT_TASKS_DEFAULT_RETRIES="7")
         assert shown == "7 True"
 
     def test_takes_lists_and_none(self, tmp_path: Path) -> None:
@@ -438,9 +420,7 @@ class TestTheFile:
         )
         shown = run_in(
             tmp_path,
-            SHOW.format(
-                "s.tasks.default_retry_delay_seconds, s.tasks.default_persist_result, s.logging.extra_loggers"
-            ),
+            SHOW.format("s.tasks.default_retry_delay_seconds, s.tasks.default_persist_result, s.logging.extra_loggers"),
         )
         assert shown == "[1, 2.5] None ['httpx']"
 
@@ -467,9 +447,7 @@ class TestTheFile:
             ("home = ''", "KEPT_HOME can't be ''"),
         ],
     )
-    def test_is_refused_with_the_file_the_place_and_the_cure(
-        self, text: str, message: str, tmp_path: Path
-    ) -> None:
+    def test_is_refused_with_the_file_the_place_and_the_cure(self, text: str, message: str, tmp_path: Path) -> None:
         file = tmp_path / "kept.toml"
         file.write_text(text)
         assert re.search(message.replace("{file}", re.escape(str(file))), refused_in(tmp_path))

@@ -47,10 +47,7 @@ class Box:
 
     def meets(self, other: Box) -> bool:
         return (
-            self.left < other.right
-            and other.left < self.right
-            and self.top < other.bottom
-            and other.top < self.bottom
+            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
         )
 
     def holds(self, other: Box) -> bool:
@@ -164,9 +161,7 @@ def proportion(value: float, largest: float) -> str:
     """A bar for a cell of a table, next to the number that it repeats."""
     width = 100 * value / largest if largest else 0
     bar = element("rect", class_="series-1", width=width, height=10)
-    return element(
-        "svg", bar, class_="proportion", viewBox="0 0 100 10", width=100, height=10, aria_hidden="true"
-    )
+    return element("svg", bar, class_="proportion", viewBox="0 0 100 10", width=100, height=10, aria_hidden="true")
 
 
 def _point_labels(wanted: Sequence[str], places: dict[str, tuple[float, float]], plot: Box) -> Iterator[str]:

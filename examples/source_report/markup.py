@@ -14,9 +14,7 @@ def element(name: str, *children: str, **attributes: str | float) -> str:
     >>> element("text", text("a < b"), x=1.25, class_="tick")
     '<text x="1.2" class="tick">a &lt; b</text>'
     """
-    opening = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{_value(value)}"' for key, value in attributes.items()
-    )
+    opening = "".join(f' {key.rstrip("_").replace("_", "-")}="{_value(value)}"' for key, value in attributes.items())
     return f"<{name}{opening}>{''.join(children)}</{name}>"
 
 

@@ -74,9 +74,7 @@ def _lead(found: Findings) -> str:
         )
     if found.graph.importers:
         first = found.graph.importers[0]
-        sentences.append(
-            f"The module imported by most others is {_code(first.name)}: {first.total:,} of them need it."
-        )
+        sentences.append(f"The module imported by most others is {_code(first.name)}: {first.total:,} of them need it.")
     return " ".join(sentences)
 
 
@@ -147,9 +145,7 @@ def _figures(found: Findings) -> list[str]:
     ]
 
 
-def _figure(
-    draw: Callable[..., str], title: str, data: Sequence[object], *, caption: str, **options: object
-) -> str:
+def _figure(draw: Callable[..., str], title: str, data: Sequence[object], *, caption: str, **options: object) -> str:
     chart = draw(title, data, **options) if data else element("p", "Nothing to show.")
     return element(
         "figure",

@@ -109,8 +109,7 @@ def link_imports(modules: Sequence[Module]) -> ImportGraph:
     bound = {module.name: _bound_names(module, known) for module in modules}
     at_once = {module.name: _targets(module, module.imports, bound) for module in modules}
     deferred = {
-        module.name: _targets(module, module.deferred_imports, bound) - at_once[module.name]
-        for module in modules
+        module.name: _targets(module, module.deferred_imports, bound) - at_once[module.name] for module in modules
     }
     now = Counter(target for targets in at_once.values() for target in targets)
     later = Counter(target for targets in deferred.values() for target in targets)
@@ -176,9 +175,7 @@ def spread_complexity(modules: Sequence[Module]) -> Spread:
 
 
 def pick_outstanding(modules: Sequence[Module], number: int) -> Outstanding:
-    places = [
-        Place(module=module.name, function=function) for module in modules for function in module.functions
-    ]
+    places = [Place(module=module.name, function=function) for module in modules for function in module.functions]
     # Sorting is stable: of equal functions the one that comes first by module name stays first.
     places.sort(key=lambda place: (place.module, place.function.line))
     return Outstanding(

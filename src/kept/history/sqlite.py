@@ -79,7 +79,7 @@ class SqliteRecorder:
             return
         batch = [self._queue.popleft() for _ in range(len(self._queue))]
         try:
-            self._database.write(_SQL["insert"], [(json.dumps(batch),)])
+            self._database.write(_SQL["insert"], [(_as_json(batch),)])
         except StoreError as error:
             self._broken = True
             _log.warning(
@@ -93,6 +93,12 @@ class SqliteRecorder:
         self._thread = None
         self._lock = threading.Lock()
         self._writing = threading.Lock()
+
+
+def _as_json(batch: list[RunRecord]) -> str:
+    # Half a character, as in the name of a file that is no Unicode, could be written but not be read again.
+    text = json.dumps(batch, ensure_ascii=False, default=str)
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 @functools.cache
