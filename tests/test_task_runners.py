@@ -1,0 +1,293 @@
+"""Task runners: where submitted tasks run, how many at a time, and what is left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from typing import Any
+
+import psutil
+import pytest
+
+from kept import flow, task
+from kept.cache_policies import INPUTS
+from kept.context import FlowRunContext
+from kept.exceptions import ConfigurationError
+from kept.futures import wait
+from kept.settings import KEPT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS, temporary_settings
+from kept.task_runners import ConcurrentTaskRunner, TaskRunner, ThreadPoolTaskRunner
+from tests.conftest import Lines
+
+
+@task
+def same(x: Any = None) -> Any:
+    return x
+
+
+def at_once(runner: Any, count: int = 6) -> int:
+    """How many of several tasks the runner has at work at the same time."""
+    inside: set[int] = set()
+    most = 0
+    lock = threading.Lock()
+    full = threading.Event()
+
+    @task
+    def step(n: int) -> None:
+        nonlocal most
+        with lock:
+            inside.add(n)
+            most = max(most, len(inside))
+            if most == count:
+                full.set()
+        full.wait(0.05)
+        with lock:
+            inside.discard(n)
+
+    @flow(task_runner=runner)
+    def f() -> None:
+        step.map(range(count)).wait()
+
+    f()
+    return most
+
+
+def test_tasks_run_at_the_same_time() -> None:
+    assert at_once(ThreadPoolTaskRunner()) == 6
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_no_more_run_at_a_time_than_there_are_workers(most: int) -> None:
+    assert at_once(ThreadPoolTaskRunner(max_workers=most)) <= most
+
+
+def test_the_default_number_of_workers_is_a_setting() -> None:
+    with temporary_settings({KEPT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS: 1}):
+        assert at_once(ThreadPoolTaskRunner()) == 1
+        assert at_once(ThreadPoolTaskRunner(max_workers=6)) == 6
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "4"])
+def test_a_wrong_number_of_workers_is_told(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"max_workers is .*whole number above 0"):
+        ThreadPoolTaskRunner(max_workers=wrong)
+
+
+def test_the_old_name_is_the_same_thing() -> None:
+    runner = ConcurrentTaskRunner(max_workers=3).duplicate()
+    assert isinstance(runner, ThreadPoolTaskRunner)
+    assert (type(runner), runner.max_workers) == (ConcurrentTaskRunner, 3)
+
+
+def test_a_duplicate_has_the_same_options_and_nothing_else() -> None:
+    runner = ThreadPoolTaskRunner(max_workers=3)
+    assert runner.duplicate() is not runner
+    assert runner.duplicate().max_workers == 3
+
+
+def test_the_base_leaves_everything_to_subclasses() -> None:
+    bare: TaskRunner[Any] = TaskRunner()
+    for ask in (bare.duplicate, bare.pending, lambda: bare.submit(same, {})):
+        with pytest.raises(NotImplementedError):
+            ask()
+
+
+def test_a_runner_can_be_given_by_its_class() -> None:
+    @flow(task_runner=ThreadPoolTaskRunner)
+    def f() -> Any:
+        return same.submit(1).result()
+
+    assert f() == 1
+
+
+def test_tasks_see_the_flow_the_tags_and_the_settings_of_who_submits_them() -> None:
+    from kept import tags
+    from kept.settings import KEPT_LOGGING_LEVEL, get_current_settings
+
+    @task
+    def look() -> Any:
+        context = FlowRunContext.get()
+        assert context is not None
+        return context.flow_run.id, get_current_settings().logging.level, context.flow_run.name
+
+    @flow
+    def f() -> Any:
+        context = FlowRunContext.get()
+        assert context is not None
+        with tags("x"), temporary_settings({KEPT_LOGGING_LEVEL: "ERROR"}):
+            future = look.submit()
+        return future.result(), context.flow_run.id
+
+    (inside, level, _), outside = f()
+    assert (inside, level) == (outside, "ERROR")
+
+
+def test_hits_are_there_at_once_and_need_no_thread() -> None:
+    names: list[str] = []
+
+    @task(cache_policy=INPUTS)
+    def step(x: int) -> int:
+        names.append(threading.current_thread().name)
+        return x
+
+    @flow
+    def f() -> Any:
+        futures = step.map([1, 2, 3])
+        ended = [future.done() for future in futures]
+        return ended, [future.result() for future in futures], [future.state.name for future in futures]
+
+    f()
+    assert f() == ([True] * 3, [1, 2, 3], ["Cached"] * 3)
+    assert all(name.startswith("kept-task") for name in names)
+    assert len(names) == 3
+
+
+def test_a_task_that_waits_for_tasks_that_it_submits_does_not_starve() -> None:
+    @task
+    def outer(n: int) -> Any:
+        return sum(same.map([n] * 3).result())
+
+    @flow
+    def f() -> Any:
+        return sum(outer.map(range(20)).result())
+
+    assert f() == 3 * sum(range(20))
+
+
+def test_what_was_submitted_and_has_not_ended_is_pending() -> None:
+    gate = threading.Event()
+
+    @task
+    def closed() -> None:
+        gate.wait(10)
+
+    @flow
+    def f() -> Any:
+        context = FlowRunContext.get()
+        assert context is not None
+        future = closed.submit()
+        waiting = same.submit(1, wait_for=[future])
+        before = set(context.task_runner.pending())
+        gate.set()
+        wait([future, waiting])
+        return before == {future, waiting}, context.task_runner.pending()
+
+    assert f() == (True, [])
+
+
+def test_an_error_in_the_task_is_in_its_state_and_its_log(log: Lines) -> None:
+    @task
+    def fail() -> None:
+        raise ValueError("on a thread")
+
+    @flow
+    def f() -> Any:
+        return fail.submit(return_state=True).name
+
+    assert f() == "Failed"
+    assert "ValueError: on a thread" in log
+
+
+# -- nothing is left behind
+
+
+def things() -> tuple[int, int, int]:
+    """Threads, file handles and bytes of memory of this process."""
+    gc.collect()
+    process = psutil.Process()
+    return threading.active_count(), process.num_fds(), process.memory_info().rss
+
+
+def ended(thread_name: str) -> None:
+    """Wait until the threads of this name have ended."""
+    for thread in threading.enumerate():
+        if thread.name.startswith(thread_name):
+            thread.join(30)
+
+
+def test_flows_leave_no_thread_no_file_and_no_memory_behind() -> None:
+    @task(cache_policy=INPUTS)
+    def step(x: int) -> bytes:
+        return bytes(100)
+
+    @flow
+    def f(n: int) -> None:
+        step.submit(n).wait()
+        same.submit(n).wait()
+        step(n)
+
+    for n in range(100):
+        f(n)
+    ended("kept-history")
+    threads, files, memory = things()
+    for n in range(100, 1100):
+        f(n)
+    ended("kept-history")
+    after = things()
+    assert after[0] <= threads
+    assert after[1] <= files
+    assert after[2] - memory < 8_000_000
+
+
+def test_an_interrupted_flow_leaves_no_thread_behind() -> None:
+    gate = threading.Event()
+
+    @task
+    def closed() -> None:
+        gate.wait(10)
+
+    @flow
+    def f() -> None:
+        closed.submit()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        f()
+    gate.set()
+    ended("kept-task")
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("kept-task")] == []
+
+
+@pytest.mark.slow
+def test_of_100_000_tasks_in_one_flow_the_last_cost_what_the_first_did() -> None:
+    used: list[int] = []
+
+    @task
+    def step(x: int) -> int:
+        return x
+
+    @flow
+    def f() -> None:
+        process = psutil.Process(os.getpid())
+        for n in range(100_000):
+            step(n)
+            if n % 10_000 == 9_999:
+                gc.collect()
+                used.append(process.memory_info().rss)
+
+    with temporary_settings({"KEPT_LOGGING_LEVEL": "WARNING"}):
+        f()
+    # Beyond what is there after the first tenth, each task may leave 50 bytes at most.
+    assert used[-1] - used[0] < 90_000 * 50
+
+
+@pytest.mark.slow
+def test_of_30_000_submitted_tasks_in_one_flow_the_last_cost_what_the_first_did() -> None:
+    used: list[int] = []
+
+    @task
+    def step(x: int) -> int:
+        return x
+
+    @flow
+    def f() -> None:
+        process = psutil.Process(os.getpid())
+        for n in range(300):
+            step.map([n] * 100).wait()
+            if n % 100 == 99:
+                gc.collect()
+                used.append(process.memory_info().rss)
+
+    with temporary_settings({"KEPT_LOGGING_LEVEL": "WARNING"}):
+        f()
+    assert used[-1] - used[0] < 20_000 * 200
