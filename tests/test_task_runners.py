@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-import os
 import threading
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -15,7 +15,13 @@ from kept.cache_policies import INPUTS
 from kept.context import FlowRunContext
 from kept.exceptions import ConfigurationError
 from kept.futures import wait
-from kept.settings import KEPT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS, temporary_settings
+from kept.history import open_recorder
+from kept.settings import (
+    KEPT_LOGGING_LEVEL,
+    KEPT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS,
+    get_current_settings,
+    temporary_settings,
+)
 from kept.task_runners import ConcurrentTaskRunner, TaskRunner, ThreadPoolTaskRunner
 from tests.conftest import Lines
 
@@ -102,7 +108,6 @@ def test_a_runner_can_be_given_by_its_class() -> None:
 
 def test_tasks_see_the_flow_the_tags_and_the_settings_of_who_submits_them() -> None:
     from kept import tags
-    from kept.settings import KEPT_LOGGING_LEVEL, get_current_settings
 
     @task
     def look() -> Any:
@@ -191,11 +196,11 @@ def test_an_error_in_the_task_is_in_its_state_and_its_log(log: Lines) -> None:
 # -- nothing is left behind
 
 
-def things() -> tuple[int, int, int]:
-    """Threads, file handles and bytes of memory of this process."""
+def things() -> tuple[int, int, int, int]:
+    """Threads, file handles, objects, and bytes of memory of this process alone."""
     gc.collect()
     process = psutil.Process()
-    return threading.active_count(), process.num_fds(), process.memory_info().rss
+    return threading.active_count(), process.num_fds(), len(gc.get_objects()), process.memory_full_info().uss
 
 
 def ended(thread_name: str) -> None:
@@ -216,17 +221,19 @@ def test_flows_leave_no_thread_no_file_and_no_memory_behind() -> None:
         same.submit(n).wait()
         step(n)
 
-    for n in range(100):
-        f(n)
-    ended("kept-history")
-    threads, files, memory = things()
-    for n in range(100, 1100):
-        f(n)
-    ended("kept-history")
-    after = things()
-    assert after[0] <= threads
-    assert after[1] <= files
-    assert after[2] - memory < 8_000_000
+    with temporary_settings({KEPT_LOGGING_LEVEL: "WARNING"}):  # pytest holds on to each line
+        for n in range(200):
+            f(n)
+        ended("kept-history")
+        before = things()
+        for n in range(200, 1200):
+            f(n)
+        ended("kept-history")
+    threads, files, objects, memory = (now - then for now, then in zip(things(), before, strict=True))
+    assert threads <= 0
+    assert files <= 0
+    assert objects < 500
+    assert memory < 12_000_000  # the caches of SQLite grow up to their limits meanwhile
 
 
 def test_an_interrupted_flow_leaves_no_thread_behind() -> None:
@@ -248,32 +255,52 @@ def test_an_interrupted_flow_leaves_no_thread_behind() -> None:
     assert [thread for thread in threading.enumerate() if thread.name.startswith("kept-task")] == []
 
 
-@pytest.mark.slow
-def test_of_100_000_tasks_in_one_flow_the_last_cost_what_the_first_did() -> None:
-    used: list[int] = []
+class Use:
+    """What a flow uses as it goes on: objects, and bytes of memory, with nothing waiting to be recorded."""
 
-    @task
+    def __init__(self, home: Path) -> None:
+        self.recorder = open_recorder(home / "history.sqlite")
+        self.objects: list[int] = []
+        self.memory: list[int] = []
+
+    def measure(self) -> None:
+        self.recorder.flush()
+        gc.collect()
+        self.objects.append(len(gc.get_objects()))
+        self.memory.append(psutil.Process().memory_info().rss)
+
+    def grew(self) -> tuple[int, int]:
+        """How many objects and bytes more there are at the end than half way."""
+        half = len(self.memory) // 2
+        return self.objects[-1] - self.objects[half], self.memory[-1] - self.memory[half]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"cache_policy": INPUTS}], ids=["without a cache", "kept"])
+def test_of_100_000_tasks_in_one_flow_the_last_cost_what_the_first_did(options: dict[str, Any], home: Path) -> None:
+    use = Use(home)
+
+    @task(**options)
     def step(x: int) -> int:
         return x
 
     @flow
     def f() -> None:
-        process = psutil.Process(os.getpid())
         for n in range(100_000):
             step(n)
             if n % 10_000 == 9_999:
-                gc.collect()
-                used.append(process.memory_info().rss)
+                use.measure()
 
-    with temporary_settings({"KEPT_LOGGING_LEVEL": "WARNING"}):
+    with temporary_settings({KEPT_LOGGING_LEVEL: "WARNING"}):
         f()
-    # Beyond what is there after the first tenth, each task may leave 50 bytes at most.
-    assert used[-1] - used[0] < 90_000 * 50
+    objects, memory = use.grew()
+    assert objects < 1_000
+    assert memory < 50_000 * 200
 
 
 @pytest.mark.slow
-def test_of_30_000_submitted_tasks_in_one_flow_the_last_cost_what_the_first_did() -> None:
-    used: list[int] = []
+def test_of_30_000_submitted_tasks_in_one_flow_the_last_cost_what_the_first_did(home: Path) -> None:
+    use = Use(home)
 
     @task
     def step(x: int) -> int:
@@ -281,13 +308,13 @@ def test_of_30_000_submitted_tasks_in_one_flow_the_last_cost_what_the_first_did(
 
     @flow
     def f() -> None:
-        process = psutil.Process(os.getpid())
         for n in range(300):
             step.map([n] * 100).wait()
-            if n % 100 == 99:
-                gc.collect()
-                used.append(process.memory_info().rss)
+            if n % 50 == 49:
+                use.measure()
 
-    with temporary_settings({"KEPT_LOGGING_LEVEL": "WARNING"}):
+    with temporary_settings({KEPT_LOGGING_LEVEL: "WARNING"}):
         f()
-    assert used[-1] - used[0] < 20_000 * 200
+    objects, memory = use.grew()
+    assert objects < 1_000
+    assert memory < 15_000 * 400

@@ -18,6 +18,7 @@ from kept.utilities.sql import named_queries
 
 _log = logging.getLogger("kept.history")
 _SQL = named_queries(Path(__file__).with_name("queries.sql"))
+_BATCH = 1000
 _BATCH_SECONDS = 0.2
 _IDLE_ROUNDS = 5
 _SCHEMA_VERSION = 1
@@ -75,11 +76,10 @@ class SqliteRecorder:
             self._start()
 
     def _write(self) -> None:
-        if not self._queue or self._broken:
-            return
-        batch = [self._queue.popleft() for _ in range(len(self._queue))]
         try:
-            self._database.write(_SQL["insert"], [(_as_json(batch),)])
+            while self._queue and not self._broken:
+                batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH))]
+                self._database.write(_SQL["insert"], [(_as_json(batch),)])
         except StoreError as error:
             self._broken = True
             _log.warning(
