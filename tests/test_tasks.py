@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import re
 import threading
 from typing import Any
 
+import cloudpickle
 import pytest
 
 from kept import Task, allow_failure, flow, task, unmapped
@@ -804,6 +806,20 @@ def test_a_crashed_state_without_an_exception_raises_one() -> None:
 
     with pytest.raises(CrashedRun, match="lost the machine"):
         crashed()
+
+
+def test_tasks_and_flows_that_have_run_can_be_copied_and_pickled() -> None:
+    kept = task(lambda x: x + 1, name="plus", cache_policy=INPUTS)
+
+    @flow
+    def f(x: int) -> Any:
+        return kept(x)
+
+    assert f(1) == 2
+    for twin in (copy.copy(kept), copy.deepcopy(kept), cloudpickle.loads(cloudpickle.dumps(kept))):
+        assert (twin.name, twin(1)) == ("plus", 2)
+    for other in (copy.deepcopy(f), cloudpickle.loads(cloudpickle.dumps(f))):
+        assert (other.name, other(1)) == ("f", 2)
 
 
 def test_ids_of_runs_are_uuids() -> None:

@@ -130,7 +130,7 @@ def test_a_bool_is_not_kept_where_an_int_is_asked_for() -> None:
 
 
 def test_a_default_that_does_not_fit_is_what_the_author_wrote() -> None:
-    def f(day: date = None) -> None: ...  # type: ignore[assignment]
+    def f(day: date = None) -> None: ...  # type: ignore[assignment]  # noqa: RUF013
 
     assert check(f) == {"day": None}
 

@@ -149,6 +149,10 @@ class Spec:
     memo: dict[str, Any] = dataclasses.field(default_factory=dict)
     """What the engine has worked out for this spec, kept beside it because a hit can't afford a second look-up."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What was worked out holds open stores and counts in this process only.
+        return {**self.__dict__, "memo": {}}
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TaskSpec(Spec):
