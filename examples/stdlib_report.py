@@ -39,7 +39,7 @@ REPORT = Path(__file__).with_name("out") / "report.html"
 SKIPPED = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class CodeIn(CachePolicy):
     """A part of a key that changes when certain files of `source_report` do, or the Python language.
 

@@ -612,7 +612,7 @@ def test_task_input_hash_keys_by_task_source_and_inputs() -> None:
     assert other(1) == -1
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(kw_only=True)
 class _ByLength(CachePolicy):
     """Keys by the length of the first argument, as a dataclass."""
 
@@ -718,3 +718,16 @@ def test_the_module_exports_the_documented_names() -> None:
         "INPUTS TASK_SOURCE RUN_ID FLOW_PARAMETERS NO_CACHE NONE DEFAULT"
     ).split()
     assert [name for name in documented if not hasattr(kept.cache_policies, name)] == []
+
+
+def test_a_policy_of_the_users_own_may_be_a_dataclass_and_can_be_configured(tmp_path: Path) -> None:
+    @dataclasses.dataclass
+    class Prefixed(CachePolicy):
+        prefix: str = "a"
+
+        def compute_key(self, task_ctx: Any, inputs: Any, flow_parameters: Any, **kwargs: Any) -> str:
+            return f"{self.prefix}-{inputs['x']}"
+
+    policy = Prefixed(prefix="b").configure(key_storage=tmp_path)
+    assert policy.compute_key(None, {"x": 1}, None) == "b-1"
+    assert policy.key_storage == tmp_path

@@ -20,7 +20,7 @@ import kept
 from kept import State, Task, flow, task
 from kept.cache_policies import DEFAULT, FLOW_PARAMETERS, INPUTS, NO_CACHE, NONE, TASK_SOURCE
 from kept.context import TaskRunContext
-from kept.exceptions import MissingResult
+from kept.exceptions import MissingResult, ParameterTypeError
 from kept.filesystems import LocalFileSystem, WritableFileSystem
 from kept.results import ResultStore, get_result_store, should_persist_result
 from kept.serializers import CompressedSerializer, JSONSerializer, PickleSerializer, Serializer
@@ -925,3 +925,18 @@ def test_an_entry_tells_who_computed_it_when_and_for_how_long() -> None:
     assert before <= entry.created <= time.time()
     assert 0 <= entry.seconds < 60
     assert entry.expires is None
+
+
+@pytest.mark.parametrize("place", ["/dev/null", "/dev/null/below", "/tmp/" + "n" * 300])
+def test_a_place_where_nothing_can_be_kept_fails_no_run(place: str, log: Any) -> None:
+    step = task(lambda x: x + 1, cache_policy=INPUTS, result_storage=Path(place), name="step")
+    assert step(1) == 2
+    assert "The result was not kept" in log
+
+
+def test_a_result_store_takes_a_key_of_its_own_and_says_what_it_can_not_take() -> None:
+    ResultStore().write(1)
+    with pytest.raises(ParameterTypeError, match="write\\(obj, key\\)"):
+        ResultStore().write("key", {"value": 1})  # type: ignore[arg-type]
+    with pytest.raises(ParameterTypeError, match="datetime"):
+        ResultStore().write(1, "key", timedelta(days=1))  # type: ignore[arg-type]

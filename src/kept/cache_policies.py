@@ -8,6 +8,7 @@ own, gives the key itself, which is then used verbatim, unless it is one policy 
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 import time
@@ -46,7 +47,7 @@ class Call(NamedTuple):
     """Fingerprints that are known already, by the id of the argument."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(kw_only=True)
 class CachePolicy:
     """The base of all policies. Subclass it and implement `compute_key` for one of your own.
 
@@ -78,7 +79,11 @@ class CachePolicy:
     ) -> P:
         """A copy of this policy with other storage for entries, locks or isolation; None leaves it as it is."""
         given = {"key_storage": key_storage, "lock_manager": lock_manager, "isolation_level": isolation_level}
-        return dataclasses.replace(self, **{k: v for k, v in given.items() if v is not None})
+        twin = copy.copy(self)
+        for name, value in given.items():
+            if value is not None:
+                setattr(twin, name, value)
+        return twin
 
     def compute_key(
         self,
@@ -122,7 +127,7 @@ class CachePolicy:
         return CompoundCachePolicy(policies=[*_members(self), *_members(other)], **_merged(self, other))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(kw_only=True)
 class CacheKeyFnPolicy(CachePolicy):
     """The key is what a function returns, verbatim.
 
@@ -152,7 +157,7 @@ class CacheKeyFnPolicy(CachePolicy):
         return None if key is None else {"cache_key_fn": key}
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(kw_only=True)
 class _PartsPolicy(CachePolicy):
     """A policy made of named parts, whose key is their digest."""
 
@@ -178,7 +183,7 @@ class _PartsPolicy(CachePolicy):
         return blake3(b"kept-key-1\0" + text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(kw_only=True)
 class CompoundCachePolicy(_PartsPolicy):
     """Several policies at once. If all of them say "not cached", so does the sum."""
 
@@ -187,7 +192,7 @@ class CompoundCachePolicy(_PartsPolicy):
     def __post_init__(self) -> None:
         for name in _CONFIGURATION:
             if getattr(self, name) is None:
-                object.__setattr__(self, name, _common(name, self.policies))
+                setattr(self, name, _common(name, self.policies))
 
     @property
     def reads_values(self) -> bool:
@@ -209,7 +214,7 @@ class CompoundCachePolicy(_PartsPolicy):
         return dataclasses.replace(self, policies=[policy - other for policy in self.policies])
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(kw_only=True)
 class _None(CachePolicy):
     """Never cached."""
 
@@ -228,7 +233,7 @@ class _None(CachePolicy):
         return other if isinstance(other, CachePolicy) else super().__add__(other)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(kw_only=True)
 class Inputs(_PartsPolicy):
     """The values of the arguments, each under its name; a task without arguments is not cached by this alone.
 
@@ -257,7 +262,7 @@ class Inputs(_PartsPolicy):
         return dataclasses.replace(self, exclude=[*self.exclude, other])
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(kw_only=True)
 class TaskSource(_PartsPolicy):
     """The source text of the task's function, to the letter."""
 
@@ -266,7 +271,7 @@ class TaskSource(_PartsPolicy):
         return None if call.task_ctx is None else {"task_source": source_digest(call.task_ctx.task.fn)}
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(kw_only=True)
 class RunId(_PartsPolicy):
     """The id of the flow run around the task; of the task run itself outside a flow."""
 
@@ -278,7 +283,7 @@ class RunId(_PartsPolicy):
         return {"run_id": str(run.flow_run_id or run.id)}
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(kw_only=True)
 class FlowParameters(_PartsPolicy):
     """The parameters of the flow run around the task; nothing outside a flow or in one without parameters."""
 

@@ -11,8 +11,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from kept.context import FlowRunContext, TaskRunContext, current_run
-from kept.exceptions import ConfigurationError, HashError, KeptException, MissingResult, SerializationError
+from kept.context import FlowRunContext, TaskRunContext, current_run, new_id
+from kept.exceptions import (
+    ConfigurationError,
+    HashError,
+    KeptException,
+    MissingResult,
+    ParameterTypeError,
+    SerializationError,
+)
 from kept.fingerprint import fingerprint
 from kept.locking.filesystem import FileSystemLockManager
 from kept.locking.memory import MemoryLockManager
@@ -232,8 +239,23 @@ class ResultStore:
         expiration = None if entry.expires is None else datetime.fromtimestamp(entry.expires, timezone.utc)
         return ResultRecord(value, ResultRecordMetadata(key, expiration, entry.serializer))
 
-    def write(self, obj: Any, key: str, expiration: datetime | None = None) -> None:
-        """Keep `obj` under `key` until `expiration`, for ever by default."""
+    def write(self, obj: Any, key: str | None = None, expiration: datetime | None = None) -> None:
+        """Keep `obj` under `key`, a new one by default, until `expiration`, for ever by default.
+
+        Raises:
+            ParameterTypeError: the key is not a string, or the expiration not a `datetime`.
+            SerializationError: the value can't become bytes.
+            StoreError: it can't be written.
+        """
+        if not isinstance(key, str | None):
+            raise ParameterTypeError(
+                f"write() got the key {key!r}; it takes write(obj, key), with a string as the key."
+            )
+        if not isinstance(expiration, datetime | None):
+            raise ParameterTypeError(
+                f"write() got expiration={expiration!r}; it takes a datetime, as datetime.now() + timedelta(days=1) is."
+            )
+        key = key or new_id()
         expires = None if expiration is None else expiration.timestamp()
         self.publish([self.pack(obj, key, expires=expires)])
 
@@ -246,7 +268,7 @@ class ResultStore:
         """`read()`, to await."""
         return self.read(key)
 
-    async def awrite(self, obj: Any, key: str, expiration: datetime | None = None) -> None:
+    async def awrite(self, obj: Any, key: str | None = None, expiration: datetime | None = None) -> None:
         """`write()`, to await."""
         self.write(obj, key, expiration)
 

@@ -115,8 +115,7 @@ class State(Generic[R]):
             return cast(R, data.load_result() if isinstance(data, Loadable) else data)
         if self.type not in TERMINAL_STATES:
             kind = PausedRun if self.type is StateType.PAUSED else UnfinishedRun
-            because = f": {self.message}" if self.message else ""
-            raise kind(f"The run is in state {self}, so it has no result yet{because}")
+            raise kind(f"The run is in state {self}, so it has no result yet.")
         if raise_on_failure:
             raise get_state_exception(self)
         return cast(R, get_state_exception(self))

@@ -140,7 +140,7 @@ def test_a_misspelt_option_gets_the_nearest_right_one(decorator: Any, wrong: str
 
 
 def test_an_option_that_is_like_no_other_gets_the_list_of_all() -> None:
-    with pytest.raises(ParameterTypeError, match="It takes: .*cache_policy.*timeout_seconds"):
+    with pytest.raises(ParameterTypeError, match=r"It takes: .*cache_policy.*timeout_seconds"):
         task(zzz=1)
 
 
@@ -177,7 +177,7 @@ def test_a_class_can_not_be_decorated(decorator: Any) -> None:
 
 @pytest.mark.parametrize("decorator", [task, flow])
 def test_what_is_not_a_function_can_not_be_decorated(decorator: Any) -> None:
-    with pytest.raises(ParameterTypeError, match="'my name', which is not a function.*by name"):
+    with pytest.raises(ParameterTypeError, match=r"'my name', which is not a function.*by name"):
         decorator("my name")
 
 
@@ -284,3 +284,14 @@ def test_contradictory_options_are_said_once_where_the_task_is_made(caplog: pyte
         "Task 'f' has persist_result=False, so its other options about caching have no effect.",
         "Task 'f' has both cache_key_fn and cache_policy; cache_key_fn is used.",
     ]
+
+
+def test_what_is_not_built_yet_says_so() -> None:
+    with pytest.raises(ConfigurationError, match="generator 'numbers'"):
+
+        @task
+        def numbers() -> Any:
+            yield 1
+
+    with pytest.raises(AttributeError, match="not built yet"):
+        task(len).delay([1])

@@ -162,3 +162,26 @@ def test_type_expressions_are_told_apart() -> None:
     ]  # fmt: skip
     assert len({fingerprint(value) for value in values}) == len(values)
     assert fingerprint(int | str) == fingerprint(str | int)
+
+
+def _in_a_module(text: str) -> Any:
+    names: dict[str, Any] = {"__name__": "users_module"}
+    exec(compile(text, "<users_module>", "exec"), names)
+    return names["step"]
+
+
+@pytest.mark.parametrize("changed", ["RATE = 3", "def helper(x): return x - RATE", "class Unit: size = 2"])
+def test_a_function_counts_with_what_it_names_in_its_module(changed: str) -> None:
+    text = "RATE = 2\ndef helper(x): return x * RATE\nclass Unit: size = 1\ndef step(x): return helper(x) * Unit.size\n"
+    same, other = _in_a_module(text), _in_a_module(text + changed)
+    assert fingerprint(same) == fingerprint(_in_a_module(text + "UNUSED = 1\ndef unrelated(): ..."))
+    assert fingerprint(same) != fingerprint(other)
+
+
+def test_functions_that_name_each_other_end() -> None:
+    even = "def even(x): return x == 0 or odd(x - 1)\ndef odd(x): return x != 0 and even(x - 1)\nstep = even"
+    assert fingerprint(_in_a_module(even)) == fingerprint(_in_a_module(even))
+
+
+def test_what_a_function_names_without_stable_content_is_no_error() -> None:
+    fingerprint(_in_a_module("import threading\nLOCK = threading.Lock()\ndef step():\n    with LOCK: return 1"))

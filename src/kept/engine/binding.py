@@ -35,7 +35,7 @@ class Binder:
         parameters = self.signature.parameters
         self.names = tuple(parameters)
         self._required = len([p for p in parameters.values() if p.default is p.empty and p.kind is not _VAR_POSITIONAL])
-        self._defaults = {p.name: p.default for p in parameters.values() if p.default is not p.empty}
+        self.defaults = {p.name: p.default for p in parameters.values() if p.default is not p.empty}
         self._plain = all(p.kind in _NAMED for p in parameters.values())
         self._positional = len([p for p in parameters.values() if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD])
         self._check_names()
@@ -63,7 +63,7 @@ class Binder:
             bound = dict(zip(names, args))  # noqa: B905
             if bound.keys().isdisjoint(kwargs) and kwargs.keys() <= self.signature.parameters.keys():
                 bound.update(kwargs)
-                for name, default in self._defaults.items():
+                for name, default in self.defaults.items():
                     if name not in bound:
                         bound[name] = default
                 if len(bound) == len(names):

@@ -14,6 +14,9 @@ R = TypeVar("R")
 Self = TypeVar("Self", bound="Decorated[..., Any]")
 Hook = Callable[..., Any]
 
+# What Prefect's documentation names, and this version does not have.
+_NOT_BUILT = frozenset({"apply_async", "delay", "deploy", "serve", "visualize"})
+
 
 class Decorated(Generic[P, R]):
     """A function and its spec. Each option is an attribute."""
@@ -99,6 +102,10 @@ class Decorated(Generic[P, R]):
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and name in self._options.__dataclass_fields__:
             return getattr(self.spec.options, name)
+        if name in _NOT_BUILT:
+            raise AttributeError(
+                f"{type(self).__name__}.{name} is not built yet; docs/compatibility.md says what else is not."
+            )
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
 
     def on_completion(self, fn: Hook) -> Hook:

@@ -113,7 +113,7 @@ class FlowRunSteps:
                 self._rename()
         except Exception as error:
             self._log(logging.ERROR, str(error))
-            return Failed(message=f"{type(error).__name__}: {error}", data=error)
+            return Failed(message=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}", data=error)
         kind = "subflow" if self.is_subflow else "flow"
         self._log(logging.INFO, f"Beginning {kind} run '{self.run.name}' for flow '{self.spec.name}'")
         return (yield from self._called())

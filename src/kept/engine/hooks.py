@@ -16,7 +16,7 @@ def run_hooks(
 ) -> Steps[None]:
     """Call each hook; one that raises is logged, and the others run all the same."""
     for hook in hooks:
-        name = getattr(hook, "__name__", repr(hook))
+        name = getattr(hook, "__name__", None) or getattr(getattr(hook, "func", hook), "__name__", repr(hook))
         log_run(log, logging.INFO, f"Running hook {name!r} in response to entering state {args[-1].name!r}", label)
         try:
             yield from asked(hook, args)

@@ -364,6 +364,11 @@ def check_callable(fn: Any, label: str) -> None:
     if isinstance(fn, (classmethod, staticmethod)):
         kind = type(fn).__name__
         raise ParameterTypeError(f"{label} stands above @{kind}; put it below, closest to the function.")
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise ConfigurationError(
+            f"{label} was applied to the generator {fn.__name__!r}, which this version of kept can't run as a step. "
+            "Return a list of what it yields."
+        )
     if not callable(fn):
         raise ParameterTypeError(
             f"{label} was applied to {fn!r}, which is not a function. Options are passed by name: {label}(name=...)."

@@ -12,25 +12,28 @@ from kept.exceptions import ValidationError
 from kept.futures import KeptFuture
 from kept.states import State
 
+_NO_DEFAULT = object()
 _PLAIN = frozenset({int, float, str, bool, bytes})
 
 
 def validated(spec: FlowSpec, parameters: dict[str, Any]) -> dict[str, Any]:
     """The parameters, converted to what their annotations say.
 
-    A value that is exactly of its annotated builtin type needs no look, so that most flows never import pydantic.
+    A value that is exactly of its annotated builtin type needs no look, so that most flows never import pydantic. A
+    default is taken as it stands, as pydantic does: `day: date = None` is what the author wrote.
 
     Raises:
         ValidationError: a value does not fit; names the flow, the parameter and the problem of each.
     """
     hints = _hints(spec)
+    defaults = spec.binder.defaults
     problems: list[str] = []
     result = dict(parameters)
     for name, value in parameters.items():
         hint = hints.get(name, Any)
         if hint is Any or hint is object or (hint in _PLAIN and type(value) is hint):
             continue
-        if isinstance(value, (KeptFuture, State)):
+        if isinstance(value, (KeptFuture, State)) or value is defaults.get(name, _NO_DEFAULT):
             continue
         result[name] = _converted(name, value, hint, spec, problems)
     if problems:
@@ -51,11 +54,7 @@ def _hints(spec: FlowSpec) -> Mapping[str, Any]:
 def _read_hints(spec: FlowSpec) -> dict[str, Any]:
     try:
         hints = typing.get_type_hints(spec.fn, include_extras=True)
-    except (
-        NameError,
-        TypeError,
-        AttributeError,
-    ):  # an annotation that names what is imported for type checkers only
+    except (NameError, TypeError, AttributeError):  # it names what is imported for type checkers only
         hints = {
             p.name: p.annotation
             for p in spec.binder.signature.parameters.values()

@@ -1,13 +1,15 @@
 """Rules for code as a value: functions, methods, partials, classes, modules, type expressions.
 
 A function of the user is its name, its source without comments, docstring, decorators, annotations and
-positions, its defaults and what it closes over. What an installed distribution defines is its name and the
-version. What a function reaches through global names is for the cache policies that look at code.
+positions, its defaults, what it closes over, and what it names in its module: functions, classes and plain
+values, in turn with what they reach. Objects and modules that it names are not followed here. What an installed
+distribution defines is its name and the version.
 """
 
 from __future__ import annotations
 
 import ast
+import dis
 import functools
 import importlib
 import linecache
@@ -17,9 +19,11 @@ import types
 import typing
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from inspect import unwrap
 from typing import Any
 
 from kept.fingerprint.canonical import Node
+from kept.fingerprint.plain import PLAIN_TYPES, plain_bytes
 
 Rule = Callable[[Any], Node]
 
@@ -43,8 +47,39 @@ def rule_for(kind: type) -> Rule | None:
 def _function(value: types.FunctionType) -> Node:
     cells = dict(zip(value.__code__.co_freevars, value.__closure__ or (), strict=True))
     header = (_name(value), _code(value.__code__, value.__module__))
-    children = (value.__defaults__, value.__kwdefaults__, cells)
-    return Node("function", header, children, (".__defaults__", ".__kwdefaults__", ".__closure__").__getitem__)
+    children = (value.__defaults__, value.__kwdefaults__, cells, _reached(value))
+    return Node("function", header, children, _FUNCTION_PATHS.__getitem__)
+
+
+_FUNCTION_PATHS = (".__defaults__", ".__kwdefaults__", ".__closure__", ".__globals__")
+
+
+def _reached(value: types.FunctionType) -> dict[str, object]:
+    """Return what a function of the user names in its module, as far as that has stable content for sure."""
+    if is_installed(value.__module__ or "", value.__code__.co_filename):
+        return {}
+    module = value.__globals__
+    named = {name: module[name] for name in _global_names(value.__code__) if name in module}
+    return {name: unwrap(target) for name, target in named.items() if _is_followed(unwrap(target))}
+
+
+def _is_followed(target: object) -> bool:
+    if isinstance(target, (types.FunctionType, type)):
+        return True
+    return type(target) in PLAIN_TYPES and plain_bytes(target) is not None
+
+
+@lru_cache(maxsize=4096)
+def _global_names(code: types.CodeType) -> tuple[str, ...]:
+    """Return the names that code and the code inside it look up in their module, sorted."""
+    names = {step.argval for step in dis.get_instructions(code) if step.opname in _LOOKS_UP}
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names.update(_global_names(constant))
+    return tuple(sorted(names))
+
+
+_LOOKS_UP = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})
 
 
 def _name(value: Any) -> str:
@@ -205,7 +240,7 @@ def _file_of(module: str) -> str | None:
 
 def _class(value: type) -> Node:
     filename = _file_of(value.__module__)
-    if filename is None and value.__module__ != "__main__":
+    if filename is None and value.__module__ != "__main__" and value.__module__ in sys.modules:
         return Node("class", (_name(value), version_of(value.__module__)))
     if is_installed(value.__module__, filename):
         return Node("class", (_name(value), version_of(value.__module__)))

@@ -85,7 +85,7 @@ class SqliteRecorder:
             _log.warning(
                 "The history of runs can't be written: %s. Runs go on and results are kept, but this process records "
                 "no more runs.",
-                error,
+                str(error).rstrip("."),
             )
 
     def _start_anew(self) -> None:

@@ -53,6 +53,8 @@ def get_run_logger(context: Any = None, **extra: Any) -> RunLoggerAdapter:
         return RunLoggerAdapter(task_runs, {**_task_extra(found), **extra})
     if isinstance(found, FlowRunContext):
         return RunLoggerAdapter(flow_runs, {**flow_extra(found), **extra})
+    if task_runs.disabled:
+        return RunLoggerAdapter(task_runs, extra)
     raise MissingContextError(
         "There is no active flow or task run context. get_run_logger() works inside a function decorated with @flow "
         "or @task; elsewhere use kept.logging.get_logger()."
@@ -61,7 +63,11 @@ def get_run_logger(context: Any = None, **extra: Any) -> RunLoggerAdapter:
 
 @contextlib.contextmanager
 def disable_run_logger() -> Iterator[None]:
-    """Silence the loggers of runs inside, so that a task's function can be called in a test without a run."""
+    """Silence the loggers of runs inside, so that a task's function can be called in a test without a run.
+
+    >>> with disable_run_logger():
+    ...     get_run_logger().info("nobody hears")
+    """
     before = [(logger, logger.disabled) for logger in (flow_runs, task_runs)]
     for logger, _ in before:
         logger.disabled = True

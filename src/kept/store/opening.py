@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -83,9 +84,10 @@ def _make(path: Path, layout: str) -> Store:
 
 
 def _decide(path: Path) -> str:
-    if (path / "entries.sqlite").exists():
+    # os.path, not Path: for a path that can't be, such as one that is too long, it says no and does not raise.
+    if os.path.exists(path / "entries.sqlite"):  # noqa: PTH110
         return "embedded"
-    if (path / "entries").is_dir():
+    if os.path.isdir(path / "entries"):  # noqa: PTH112
         return "directory"
     reason = why_not_embedded(path)
     if reason is None:
@@ -155,7 +157,8 @@ def _probe(path: Path) -> str | None:
         return f"locks don't work there ({error.strerror})"
     finally:
         for suffix in ("", "-wal", "-shm"):
-            Path(f"{trial}{suffix}").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a path that can't be is not there to be removed
+                Path(f"{trial}{suffix}").unlink(missing_ok=True)
 
 
 def _probe_log(trial: Path) -> str | None:
