@@ -4,20 +4,28 @@ A function of the user is its name, its source without comments, docstring, deco
 positions, its defaults, what it closes over, and what it names in its module: functions, classes and plain
 values, in turn with what they reach. Objects and modules that it names are not followed here. What an installed
 distribution defines is its name and the version.
+
+Source counts only if it is that of the code that runs: a file that was edited after its import says something
+else. It is told by compiling the text again, which must give an equal code object; else the bytecode counts.
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 import dis
 import functools
 import importlib
 import linecache
+import os
 import sys
 import sysconfig
+import threading
 import types
 import typing
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from inspect import unwrap
 from typing import Any
@@ -95,9 +103,12 @@ def _code(code: types.CodeType, module: str | None) -> object:
 @lru_cache(maxsize=4096)
 def _source_of(code: types.CodeType, filename: str) -> str | None:
     """Return the normalised source of a code object. Equal code has equal source, so it may be remembered."""
+    text = running_source(code)
+    if text is None:
+        return None
     found = [
         node
-        for node in _definitions(filename, _text(filename)).get(code.co_firstlineno, ())
+        for node in _definitions(filename, text).get(code.co_firstlineno, ())
         if isinstance(node, ast.Lambda if code.co_name == "<lambda>" else _FUNCTIONS)
         and getattr(node, "name", "<lambda>") == code.co_name
     ]
@@ -119,7 +130,8 @@ def _bytecode(code: types.CodeType) -> object:
     constants = tuple(_bytecode(x) if isinstance(x, types.CodeType) else x for x in code.co_consts)
     names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
-    return (_FOUND_IN_BYTECODE, code.co_code, constants, names, counts)
+    handlers = getattr(code, "co_exceptiontable", b"")  # part of the bytecode before Python 3.11
+    return (_FOUND_IN_BYTECODE, code.co_code, handlers, constants, names, counts)
 
 
 def _code_object(value: types.CodeType) -> Node:
@@ -127,6 +139,68 @@ def _code_object(value: types.CodeType) -> Node:
 
 
 # --- source ----------------------------------------------------------------------------------------
+
+
+def running_source(code: types.CodeType) -> str | None:
+    """Return the text of the file that some code is from, or None if it is not what the code was compiled from."""
+    text = _text(code.co_filename)
+    return text if is_running_source(code, text) else None
+
+
+def is_running_source(code: types.CodeType, text: str) -> bool:
+    """Say whether code that runs was compiled from this text of its whole file, and not from an earlier one.
+
+    Code is equal if it does the same, under the same names, at the same places in its file. What a tool
+    rewrote before it was compiled, such as asserts under pytest, is equal to no text.
+    """
+    return code in _code_in(text, code.co_filename, code.co_flags & _INHERITED)
+
+
+# Features that code gets by `from __future__ import`, or from what compiled it: cells of a notebook share theirs.
+_INHERITED = functools.reduce(
+    lambda flags, name: flags | getattr(__future__, name).compiler_flag, __future__.all_feature_names, 0
+) & ~(__future__.nested_scopes.compiler_flag | __future__.generators.compiler_flag)
+
+
+@lru_cache(maxsize=64)
+def _code_in(text: str, filename: str, flags: int) -> frozenset[types.CodeType]:
+    """Return all code in a text, at any depth."""
+    try:
+        with _without_warnings():
+            # Cells of a notebook may wait at their top level; to other text the flag is nothing.
+            flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+            whole = compile(text, filename, "exec", flags, dont_inherit=True)
+    except _UNREADABLE:
+        return frozenset()
+    found = [whole]
+    for code in found:
+        found.extend(constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return frozenset(found)
+
+
+_UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+_silence = threading.Lock()
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Read source without repeating what Python said of it when it was imported."""
+    # Filters are the whole process's: two threads that silence and restore them in turn would leave them silent.
+    with _silence, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_silence.acquire, after_in_parent=_silence.release, after_in_child=_silence.release)
+
+
+def _parsed(text: str, filename: str) -> ast.Module | None:
+    try:
+        with _without_warnings():
+            return ast.parse(text, filename)
+    except _UNREADABLE:
+        return None
 
 
 def _text(filename: str) -> str:
@@ -138,11 +212,8 @@ def _text(filename: str) -> str:
 def _definitions(filename: str, text: str) -> dict[int, list[ast.AST]]:
     """Return the definitions in a file by the line on which they start, decorators included."""
     found: dict[int, list[ast.AST]] = {}
-    try:
-        tree = ast.parse(text, filename)
-    except (SyntaxError, ValueError):
-        return found
-    for node in ast.walk(tree):
+    tree = _parsed(text, filename)
+    for node in ast.walk(tree) if tree else ():
         if isinstance(node, _DEFINITIONS):
             starts = [node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))]
             found.setdefault(min(starts), []).append(node)
@@ -258,14 +329,43 @@ def _class_source(value: type, filename: str | None) -> str | None:
     path = own[0].co_filename if own else filename
     if path is None:
         return None
+    text = _text(path)
+    if not all(is_running_source(code, text) for code in _codes_of(value, path)):
+        return None
     named = [
         node
-        for nodes in _definitions(path, _text(path)).values()
+        for nodes in _definitions(path, text).values()
         for node in nodes
         if isinstance(node, ast.ClassDef) and node.name == value.__name__
     ]
     sources = {normalised(node) for node in named if not own or _spans(node, own[0])}
     return sources.pop() if len(sources) == 1 else None
+
+
+def _codes_of(owner: type | types.ModuleType, path: str) -> Iterator[types.CodeType]:
+    """Yield the code of functions of a class or module, and of the classes defined in it, that is from a file."""
+    for member in vars(owner).values():
+        if isinstance(member, type) and _is_defined_in(member, owner):
+            yield from _codes_of(member, path)
+        parts = [getattr(member, name) for name in _PARTS_OF.get(type(member), ())] or [member]
+        for function in parts:
+            code = getattr(unwrap(function), "__code__", None) if type(function) is types.FunctionType else None
+            if isinstance(code, types.CodeType) and code.co_filename == path:
+                yield code
+
+
+_PARTS_OF: dict[type, tuple[str, ...]] = {
+    staticmethod: ("__func__",),
+    classmethod: ("__func__",),
+    property: ("fget", "fset", "fdel"),
+    functools.cached_property: ("func",),
+}
+
+
+def _is_defined_in(member: type, owner: type | types.ModuleType) -> bool:
+    if isinstance(owner, type):
+        return member.__qualname__ == f"{owner.__qualname__}.{member.__name__}"
+    return member.__module__ == owner.__name__ and member.__qualname__ == member.__name__
 
 
 def _spans(node: ast.ClassDef, code: types.CodeType) -> bool:
@@ -286,10 +386,17 @@ def _module(value: types.ModuleType) -> Node:
     filename = _file_of(name)
     if filename is None or is_installed(name, filename):
         return Node("module", (name, version_of(name)))
-    try:
-        return Node("module", (name, normalised(ast.parse(_text(filename)))))
-    except (SyntaxError, ValueError):
-        return Node("module", (name, version_of(name)))
+    text = _text(filename)
+    if not all(is_running_source(code, text) for code in _codes_of(value, filename)):
+        return Node("module/edited", name, (_code_members(value),), lambda _: "")
+    tree = _parsed(text, filename)
+    return Node("module", (name, normalised(tree) if tree else version_of(name)))
+
+
+def _code_members(value: types.ModuleType) -> dict[str, object]:
+    """Return what a module defines, as far as it has stable content for sure."""
+    members = {name: unwrap(member) for name, member in vars(value).items() if not name.startswith("__")}
+    return {name: member for name, member in members.items() if _is_followed(member)}
 
 
 # --- what wraps functions --------------------------------------------------------------------------
