@@ -12,6 +12,6 @@ Never here: what goes into a key (cache policies), what is remembered about it (
 from __future__ import annotations
 
 from kept.fingerprint.canonical import NoContent, Node
-from kept.fingerprint.rules import digest, fingerprint, register_fingerprint
+from kept.fingerprint.rules import data_fingerprint, digest, fingerprint, register_fingerprint
 
-__all__ = ["NoContent", "Node", "digest", "fingerprint", "register_fingerprint"]
+__all__ = ["NoContent", "Node", "data_fingerprint", "digest", "fingerprint", "register_fingerprint"]

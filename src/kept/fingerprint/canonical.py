@@ -40,6 +40,10 @@ class NoContent(Exception):
     """A rule's way to say that a value has no stable content; its argument is the reason."""
 
 
+class MetCode(Exception):
+    """Code was met where only data was wanted."""
+
+
 class Encoded(bytes):
     """The canonical bytes of a header that many values share."""
 
@@ -50,7 +54,7 @@ class Node(NamedTuple):
     `header` is a plain value, or the `Encoded` bytes of one. `step(i)` names the way to child `i` in error
     messages, `[i]` by default. `unordered` children are sorted by their tokens. `sliced` children are lists of
     `SLICE` children each. `heavy` says that the header took work, so that it is remembered in case
-    the value is met again.
+    the value is met again. `code` says that it stands for code that may be another one next time.
     """
 
     tag: str
@@ -60,6 +64,7 @@ class Node(NamedTuple):
     unordered: bool = False
     sliced: bool = False
     heavy: bool = False
+    code: bool = False
 
 
 Describe = Callable[[Any], Node]
@@ -171,8 +176,9 @@ class _Frame:
 class _Walk:
     """One pass over a value: Tarjan's algorithm with a stack of its own, digests from the leaves up."""
 
-    def __init__(self, describe: Describe, where: str, known: Mapping[int, str]) -> None:
+    def __init__(self, describe: Describe, where: str, known: Mapping[int, str], only_data: bool) -> None:
         self.describe = describe
+        self.only_data = only_data
         self.where = where
         self.known = known
         # Values stay referenced while their ids are in use.
@@ -236,6 +242,8 @@ class _Walk:
         except Exception as error:
             reason = f"{_typed(value)} could not be read ({type(error).__name__}: {error})"
             raise self.error(reason, parent, parent.cursor if parent else 0) from error
+        if node.code and self.only_data:
+            raise MetCode
         if not node.children:
             token = _leaf_token(head)
             if node.heavy:
@@ -366,12 +374,19 @@ def _cures(where: str) -> str:
 # --- the whole value -------------------------------------------------------------------------------
 
 
-def fingerprint_with(describe: Describe, value: object, where: str, known: Mapping[int, str] | None) -> str:
-    """Return the fingerprint of a value, whose structured parts `describe` describes."""
+def fingerprint_with(
+    describe: Describe, value: object, where: str, known: Mapping[int, str] | None, only_data: bool = False
+) -> str:
+    """Return the fingerprint of a value, whose structured parts `describe` describes.
+
+    Raises:
+        HashError: Something in it has no stable content.
+        MetCode: Something in it is code, though it should be `only_data`.
+    """
     if known and id(value) in known:
         return known[id(value)]
     encoded = plain_bytes(value)
     if encoded is not None:
         return "b3p:" + str(blake3(PLAIN + encoded).hexdigest())
-    token = _Walk(describe, where, known or {}).token(value)
+    token = _Walk(describe, where, known or {}, only_data).token(value)
     return "b3:" + token[1:].hex()

@@ -56,7 +56,8 @@ def _function(value: types.FunctionType) -> Node:
     cells = dict(zip(value.__code__.co_freevars, value.__closure__ or (), strict=True))
     header = (_name(value), _code(value.__code__, value.__module__))
     children = (value.__defaults__, value.__kwdefaults__, cells, _reached(value))
-    return Node("function", header, children, _FUNCTION_PATHS.__getitem__)
+    code = not is_of_python(value.__module__ or "", value.__code__.co_filename)
+    return Node("function", header, children, _FUNCTION_PATHS.__getitem__, code=code)
 
 
 _FUNCTION_PATHS = (".__defaults__", ".__kwdefaults__", ".__closure__", ".__globals__")
@@ -135,7 +136,7 @@ def _bytecode(code: types.CodeType) -> object:
 
 
 def _code_object(value: types.CodeType) -> Node:
-    return Node("code", (value.co_name, _code(value, None)))
+    return Node("code", (value.co_name, _code(value, None)), code=True)
 
 
 # --- source ----------------------------------------------------------------------------------------
@@ -285,6 +286,11 @@ def is_installed(module: str, filename: str | None) -> bool:
     return any((filename or "").startswith(place + "/") for place in places)
 
 
+def is_of_python(module: str, filename: str | None) -> bool:
+    """Say whether a module comes with Python: what it defines counts by name, in any version."""
+    return module.partition(".")[0] in sys.stdlib_module_names and (filename is None or is_installed(module, filename))
+
+
 @lru_cache(maxsize=4096)
 def version_of(module: str) -> str:
     """Return the version of the distribution that has a module; none for Python's own modules."""
@@ -311,15 +317,16 @@ def _file_of(module: str) -> str | None:
 
 def _class(value: type) -> Node:
     filename = _file_of(value.__module__)
-    if filename is None and value.__module__ != "__main__" and value.__module__ in sys.modules:
-        return Node("class", (_name(value), version_of(value.__module__)))
-    if is_installed(value.__module__, filename):
-        return Node("class", (_name(value), version_of(value.__module__)))
+    unfindable = filename is None and value.__module__ != "__main__" and value.__module__ in sys.modules
+    if unfindable or is_installed(value.__module__, filename):
+        code = not is_of_python(value.__module__, filename)
+        return Node("class", (_name(value), version_of(value.__module__)), code=code)
     bases = tuple(base for base in value.__bases__ if base is not object)
     source = _class_source(value, filename)
     if source is not None:
-        return Node("class", (_name(value), source), bases, lambda i: f".__bases__[{i}]")
-    return Node("class", _name(value), (bases, _members(value)), (".__bases__", "").__getitem__)
+        return Node("class", (_name(value), source), bases, lambda i: f".__bases__[{i}]", code=True)
+    children = (bases, _members(value))
+    return Node("class", _name(value), children, (".__bases__", "").__getitem__, code=True)
 
 
 def _class_source(value: type, filename: str | None) -> str | None:
@@ -385,12 +392,12 @@ def _module(value: types.ModuleType) -> Node:
     name = value.__name__
     filename = _file_of(name)
     if filename is None or is_installed(name, filename):
-        return Node("module", (name, version_of(name)))
+        return Node("module", (name, version_of(name)), code=not is_of_python(name, filename))
     text = _text(filename)
     if not all(is_running_source(code, text) for code in _codes_of(value, filename)):
-        return Node("module/edited", name, (_code_members(value),), lambda _: "")
+        return Node("module/edited", name, (_code_members(value),), lambda _: "", code=True)
     tree = _parsed(text, filename)
-    return Node("module", (name, normalised(tree) if tree else version_of(name)))
+    return Node("module", (name, normalised(tree) if tree else version_of(name)), code=True)
 
 
 def _code_members(value: types.ModuleType) -> dict[str, object]:
@@ -406,12 +413,15 @@ def _builtin(value: Any) -> Node:
     owner = value.__self__
     if owner is None or isinstance(owner, types.ModuleType):
         module = value.__module__ or getattr(owner, "__name__", "")
-        return Node("builtin", (module, value.__qualname__, version_of(module)))
+        code = not is_of_python(module, _file_of(module))
+        return Node("builtin", (module, value.__qualname__, version_of(module)), code=code)
     return Node("builtin/bound", value.__name__, (owner,), lambda _: ".__self__")
 
 
 def _descriptor(value: Any) -> Node:
-    return Node("descriptor", (_name(value.__objclass__), value.__name__))
+    owner = value.__objclass__
+    code = not is_of_python(owner.__module__, _file_of(owner.__module__))
+    return Node("descriptor", (_name(owner), value.__name__), code=code)
 
 
 def _parts(tag: str, *names: str) -> Rule:

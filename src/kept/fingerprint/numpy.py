@@ -144,7 +144,7 @@ def _random_state(value: Any) -> Node:
 
 
 def _named(value: Any) -> Node:
-    return Node("numpy.function", (getattr(value, "__module__", None) or "numpy", value.__name__))
+    return Node("numpy.function", (getattr(value, "__module__", None) or "numpy", value.__name__), code=True)
 
 
 _RULES: dict[type, Rule] = {

@@ -208,7 +208,7 @@ def _reduced(value: Any) -> Node:
         raise NoContent(f"{_without_content(value)} ({_brief(error)})") from error
     name = class_name(type(value))
     if isinstance(reduced, str):
-        return Node("global", (name, reduced))
+        return Node("global", (name, reduced), code=True)
     made_by, args, state, items, pairs = (*parts, None, None, None)[:5]
     children = (
         _not_itself(made_by, value),

@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 from blake3 import blake3
 
+from kept.exceptions import HashError
 from kept.fingerprint import builtins, objects, stdlib
-from kept.fingerprint.canonical import Node, fingerprint_with
+from kept.fingerprint.canonical import MetCode, Node, fingerprint_with
 from kept.fingerprint.plain import PLAIN, SHORT_ATOMS, buffer_digest, new_buffer_hash
 
 T = TypeVar("T")
@@ -59,6 +60,25 @@ def fingerprint(value: object, *, where: str = "value", known: Mapping[int, str]
     if known is None and (type(value) in SHORT_ATOMS or (type(value) is str and len(value) < 1000)):
         return "b3p:" + blake3(PLAIN + dumps(value, 2)).hexdigest()  # type: ignore[arg-type]
     return fingerprint_with(describe, value, where, known)
+
+
+def data_fingerprint(value: object) -> str | None:
+    """Return the fingerprint that a value will have after it was kept and loaded, or None if that is not certain.
+
+    Functions, classes, modules and what holds them are kept by name: their code may be another one by the time
+    they are loaded. What belongs to Python itself counts by name, and stays.
+
+    Example:
+        >>> data_fingerprint({"a": 1}) == fingerprint({"a": 1})
+        True
+        >>> data_fingerprint({"a": lambda: 1})
+    """
+    if type(value) in SHORT_ATOMS:
+        return fingerprint(value)
+    try:
+        return fingerprint_with(describe, value, "value", None, only_data=True)
+    except (HashError, MetCode):
+        return None
 
 
 def register_fingerprint(kind: type[T], stand_in: Callable[[T], object]) -> None:
