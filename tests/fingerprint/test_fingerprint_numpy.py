@@ -158,6 +158,36 @@ def test_random_generators_are_their_state() -> None:
     )
 
 
+def test_random_generators_that_will_spawn_other_children_differ() -> None:
+    one, other = np.random.default_rng(1), np.random.default_rng(1)
+    assert fingerprint(one) == fingerprint(other)
+    before = fingerprint(other.bit_generator.seed_seq)
+    other.spawn(1)
+    assert one.bit_generator.state == other.bit_generator.state
+    assert fingerprint(one) != fingerprint(other)
+    assert fingerprint(other.bit_generator.seed_seq) != before == fingerprint(np.random.SeedSequence(1))
+    one.spawn(1)
+    assert fingerprint(one) == fingerprint(other) == fingerprint(pickle.loads(pickle.dumps(one)))
+    assert len({fingerprint(child) for child in [*one.spawn(2), *other.spawn(2)]}) == 2
+
+
+def test_functions_that_numpy_made_of_others_are_refused() -> None:
+    def twice(x: float) -> float:
+        return 2 * x
+
+    for function in (np.frompyfunc(twice, 1, 1), np.frompyfunc(np.sin, 1, 1)):
+        with pytest.raises(HashError, match=r"^value -> \['f'\]: the function '.*\(vectorized\)' is not the one"):
+            fingerprint({"f": function})
+    assert fingerprint(np.vectorize(twice)) == fingerprint(np.vectorize(twice)) != fingerprint(np.vectorize(abs))
+
+
+def test_every_public_function_of_numpy_is_told_by_its_name() -> None:
+    kinds = (np.ufunc, type(np.sum))
+    for module in (np, np.linalg, np.fft, np.random, np.ma):
+        functions = {id(found): found for found in vars(module).values() if isinstance(found, kinds)}
+        assert len({fingerprint(function) for function in functions.values()}) == len(functions)
+
+
 def test_functions_and_types_of_numpy_are_told_apart() -> None:
     assert_all_differ(np.add, np.multiply, np.sum, np.mean, np.float64, np.float32, np.dtype("f8"), np.dtype("f4"))
 

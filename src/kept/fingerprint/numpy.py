@@ -6,13 +6,14 @@ with different payloads. What no element shows (padding, data under a mask) does
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from kept.fingerprint.builtins import no_content
-from kept.fingerprint.canonical import Node
+from kept.fingerprint.canonical import NoContent, Node
 from kept.fingerprint.plain import new_buffer_hash
 
 Rule = Callable[[Any], Node]
@@ -132,7 +133,13 @@ def _dtype(value: Any) -> Node:
 
 
 def _bit_generator(value: Any) -> Node:
-    return Node("numpy.random", None, (value.state,), lambda _: ".state")
+    """Describe a bit generator by its state, and by what its children will be seeded with when it spawns them."""
+    seeds = getattr(value, "seed_seq", getattr(value, "_seed_seq", None))  # _seed_seq before numpy 1.25
+    return Node("numpy.random", None, (value.state, seeds), (".state", ".seed_seq").__getitem__)
+
+
+def _seed_sequence(value: Any) -> Node:
+    return Node("numpy.random.SeedSequence", None, (value.state,), lambda _: ".state")
 
 
 def _generator(value: Any) -> Node:
@@ -144,7 +151,13 @@ def _random_state(value: Any) -> Node:
 
 
 def _named(value: Any) -> Node:
-    return Node("numpy.function", (getattr(value, "__module__", None) or "numpy", value.__name__), code=True)
+    """Describe a function of numpy or scipy by its name; what `frompyfunc` makes has a name that finds nothing."""
+    name = value.__name__
+    places = [place for place in (getattr(value, "__module__", None), "numpy", "scipy.special") if place]
+    for place in places:
+        if getattr(sys.modules.get(place), name, None) is value:
+            return Node("numpy.function", (place, name), code=True)
+    raise NoContent(f"the function {name!r} is not the one of that name in {' or '.join(places)}, so nothing tells it")
 
 
 _RULES: dict[type, Rule] = {
@@ -154,6 +167,7 @@ _RULES: dict[type, Rule] = {
     type(np.ma.masked): lambda _: Node("numpy.ma.masked"),
     np.random.Generator: _generator,
     np.random.RandomState: _random_state,
+    np.random.SeedSequence: _seed_sequence,
     np.ufunc: _named,
     type(np.sum): _named,
     np.nditer: no_content("an iterator", "gives its items only once; pass the array"),
