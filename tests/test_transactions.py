@@ -17,6 +17,7 @@ from kept.cache_policies import INPUTS
 from kept.exceptions import ConfigurationError, RollBack
 from kept.locking.memory import MemoryLockManager
 from kept.results import ResultStore, get_result_store
+from kept.states import Completed
 from kept.store import Miss
 from kept.transactions import (
     AsyncTransaction,
@@ -204,18 +205,39 @@ def test_one_that_is_off_commits_only_when_told() -> None:
     assert visible("b") == []
 
 
-def test_tasks_inside_tasks_commit_with_the_outer_one() -> None:
+def test_what_a_task_inside_a_task_keeps_does_not_wait_for_the_outer_one() -> None:
     inner = keyed("inner")
 
     @task
-    def outer(fail: bool) -> None:
+    def outer() -> None:
         inner()
-        if fail:
-            raise ValueError
+        raise ValueError
 
-    outer(True, return_state=True)
+    outer(return_state=True)
+    assert visible("inner") == ["inner"]
+
+
+def test_tasks_inside_tasks_belong_to_the_transaction_around_both() -> None:
+    inner = keyed("inner")
+
+    @task
+    def outer() -> None:
+        inner()
+
+    with pytest.raises(KeyError), transaction():
+        outer()
+        raise KeyError
     assert visible("inner") == []
-    outer(False)
+
+
+def test_what_is_kept_inside_a_task_that_returns_a_state_is_kept() -> None:
+    inner = keyed("inner")
+
+    @task
+    def outer() -> Any:
+        return Completed(data=inner())
+
+    outer()
     assert visible("inner") == ["inner"]
 
 

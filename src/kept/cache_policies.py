@@ -10,18 +10,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import inspect
-import time
-import types
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-from weakref import WeakKeyDictionary
 
 from blake3 import blake3
 
-from kept.exceptions import ConfigurationError, HashError, ParameterTypeError
+from kept.exceptions import ConfigurationError, ParameterTypeError
 from kept.fingerprint import fingerprint
+from kept.fingerprint.source import source_digest
 
 if TYPE_CHECKING:
     from kept.transactions import IsolationLevel
@@ -31,7 +27,6 @@ KeyFunction = Callable[[Any, dict[str, Any]], "str | None"]
 P = TypeVar("P", bound="CachePolicy")
 
 _CONFIGURATION = ("key_storage", "isolation_level", "lock_manager")
-_IMPORTED_AT = time.time()
 
 
 class Call(NamedTuple):
@@ -297,6 +292,13 @@ class FlowParameters(_PartsPolicy):
         }
 
 
+def excluded_names(policy: CachePolicy | None) -> set[str]:
+    """The names of the arguments that a policy leaves out."""
+    if isinstance(policy, CompoundCachePolicy):
+        return set().union(*map(excluded_names, policy.policies))
+    return set(policy.exclude) if isinstance(policy, Inputs) else set()
+
+
 def _members(policy: CachePolicy) -> list[CachePolicy]:
     return policy.policies if isinstance(policy, CompoundCachePolicy) else [policy]
 
@@ -347,68 +349,6 @@ def _as_key(key: object, giver: str) -> str:
 
 def _named(function: Callable[..., Any]) -> str:
     return f"'{getattr(function, '__qualname__', None) or type(function).__qualname__}'"
-
-
-_digests: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
-
-
-def source_digest(function: Callable[..., Any]) -> str:
-    """The digest of a function's source text, or of its bytecode where the text can't be had or trusted."""
-    try:
-        return _digests[function]
-    except (KeyError, TypeError):
-        pass
-    text = _source_text(function)
-    if text is None:
-        identity: tuple[Any, ...] = ("bytecode", _bytecode(function))
-    elif getattr(inspect.unwrap(function), "__name__", "") == "<lambda>":
-        # What is read of a lambda is its whole line, on which there may be another one.
-        identity = ("source", text, _bytecode(function))
-    else:
-        identity = ("source", text)
-    digest = fingerprint(identity)
-    try:
-        _digests[function] = digest
-    except TypeError:  # a callable that can't be referred to weakly is read anew each time
-        pass
-    return digest
-
-
-def _source_text(function: Callable[..., Any]) -> str | None:
-    try:
-        plain = inspect.unwrap(function)
-        readable = plain if inspect.isroutine(plain) else type(plain).__call__
-        file = inspect.getsourcefile(readable)
-        # A file that was edited after the program started is not what runs: keying by its text would keep the
-        # old code's result under the new code's name.
-        if file and (path := Path(file)).exists() and path.stat().st_mtime > _IMPORTED_AT:
-            return None
-        return inspect.getsource(readable)
-    except (OSError, TypeError, SyntaxError, IndexError):
-        return None
-
-
-def _bytecode(function: Callable[..., Any]) -> Any:
-    plain = inspect.unwrap(function)
-    code = getattr(plain, "__code__", None) or getattr(type(plain).__call__, "__code__", None)
-    if not isinstance(code, types.CodeType):
-        return _named(plain)
-    defaults = [*(getattr(plain, "__defaults__", None) or ()), *(getattr(plain, "__kwdefaults__", None) or {}).items()]
-    return (_code(code), [_default(value) for value in defaults])
-
-
-def _code(code: types.CodeType) -> tuple[Any, ...]:
-    constants = [_code(c) if isinstance(c, types.CodeType) else c for c in code.co_consts]
-    handlers = getattr(code, "co_exceptiontable", b"")  # part of the bytecode before Python 3.11
-    return (code.co_name, code.co_code, handlers, constants, code.co_names, code.co_varnames, code.co_freevars)
-
-
-def _default(value: Any) -> str:
-    """The fingerprint of a parameter's default; of its type where it has none, since source text says no more."""
-    try:
-        return fingerprint(value)
-    except HashError:
-        return type(value).__qualname__
 
 
 INPUTS = Inputs()

@@ -148,7 +148,7 @@ class FlowRunContext(RunContext):
 class TaskRunContext(RunContext):
     """The context of a task run: `task`, `task_run`, `parameters`, and the flow context around it."""
 
-    __slots__ = ("flow_context", "parameters", "persist_result", "result_store", "task", "task_run")
+    __slots__ = ("flow_context", "locked", "parameters", "persist_result", "result_store", "task", "task_run")
 
     def __init__(
         self,
@@ -170,6 +170,7 @@ class TaskRunContext(RunContext):
         self.persist_result = persist_result
         self.result_store = result_store
         self.flow_context = flow_context
+        self.locked: str | None = None
 
     @classmethod
     def get(cls) -> TaskRunContext | None:

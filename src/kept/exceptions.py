@@ -16,6 +16,7 @@
     ├── StoreError                           the store can't do what was asked: full disk, no permission, ...
     │   └── StoreVersionError                written by a newer version of kept
     ├── LockError                            a lock that can't be taken or is not held
+    │   └── LockNotHeldError (ValueError)    released by who does not hold it
     ├── MissingResult                        a state or an entry whose value can't be had
     ├── UpstreamTaskError                    an input that comes from a run that did not complete
     ├── RollBack                             a transaction that was told to roll back
@@ -93,6 +94,18 @@ class StoreVersionError(StoreError):
 
 class LockError(KeptException):
     """A lock can't be taken, or is not held by who releases it."""
+
+
+class LockNotHeldError(LockError, ValueError):
+    """A lock was released by who does not hold it. (A ValueError too, as in Prefect.)"""
+
+    def __init__(self, key: str, holder: str) -> None:
+        super().__init__(f"{holder!r} can't release the lock on {key!r}: it does not hold it")
+        self.key = key
+        self.holder = holder
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.key, self.holder))
 
 
 class MissingResult(KeptException):

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from kept.context import TaskRun
-from kept.exceptions import MissingResult
+from kept.exceptions import HashError, MissingResult
+from kept.fingerprint import fingerprint
 from kept.states import Loadable, Pending, State
 from kept.utilities.annotations import BaseAnnotation, allow_failure, opaque, quote
 
@@ -69,11 +70,17 @@ class KeptFuture(Generic[R]):
 class KeptConcurrentFuture(KeptFuture[R]):
     """A future over one of `concurrent.futures`, whose result is the final state."""
 
-    __slots__ = ("_run", "_wrapped")
+    __slots__ = ("_help", "_run", "_wrapped")
 
-    def __init__(self, run: TaskRun, wrapped: concurrent.futures.Future[State[R]]) -> None:
+    def __init__(
+        self,
+        run: TaskRun,
+        wrapped: concurrent.futures.Future[State[R]],
+        help: Callable[[], None] | None = None,
+    ) -> None:
         self._run = run
         self._wrapped = wrapped
+        self._help = help
 
     @property
     def task_run_id(self) -> str:
@@ -98,10 +105,16 @@ class KeptConcurrentFuture(KeptFuture[R]):
 
     def wait(self, timeout: float | None = None) -> None:
         """Return when the run has ended, or after `timeout` seconds."""
+        self._before_waiting(timeout)
         concurrent.futures.wait([self._wrapped], timeout)
+
+    def _before_waiting(self, timeout: float | None) -> None:
+        if timeout is None and self._help is not None and not self._wrapped.done():
+            self._help()
 
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
         """The value of the run, once it has ended."""
+        self._before_waiting(timeout)
         try:
             state = self._wrapped.result(timeout)
         except concurrent.futures.TimeoutError:
@@ -319,15 +332,29 @@ def _rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def _same_kind(value: Any, content: Any) -> Any:
     kind = type(value)
-    if kind is type(content):
+    if kind is type(content) or kind is KeptFutureList:
         return content
-    default_factory = getattr(value, "default_factory", None)
-    return kind(default_factory, content) if default_factory else kind(content)
+    if kind in _CONTAINERS:
+        return kind(content)
+    return _refilled(value, content)
+
+
+def _refilled(value: Any, content: Any) -> Any:
+    """A copy of a container of a class of its own, with other content; its constructor is not known."""
+    if isinstance(value, (tuple, frozenset)):
+        return type(value)(content)
+    twin = copy.copy(value)
+    twin.clear()
+    twin.extend(content) if isinstance(value, list) else twin.update(content)
+    return twin
 
 
 def _with_fields(value: Any, changed: dict[str, Any]) -> Any:
-    # A copy, not a new one: that would run __init__ and its checks a second time.
-    twin = copy.copy(value)
+    if not dataclasses.is_dataclass(value):
+        twin = copy.copy(value)
+    else:  # without any code of its class, such as __getstate__: that expects values where there are futures
+        twin = object.__new__(type(value))
+        getattr(twin, "__dict__", {}).update(getattr(value, "__dict__", {}))
     for name, content in changed.items():
         object.__setattr__(twin, name, content)
     return twin
@@ -363,17 +390,28 @@ class Resolver:
         known: the fingerprints of values that came from the store, by id.
         failed: why the run can't start, or empty if it can.
         unread: whether an `Unread` was given.
+        changed: whether a value that had to be taken from memory is no longer what was kept.
     """
 
     def __init__(self) -> None:
         self.known: dict[int, str] = {}
         self.failed = ""
         self.unread = False
-        self._nested = False
+        self.changed = False
+        self._held: list[Any] = []
+        self._nested = self._may_stand_in = self._only_check = False
+
+    def check(self, wait_for: Any) -> None:
+        """Note what failed among the handles in `wait_for`, whose values nobody wants."""
+        self._only_check = True
+        replace_handles(wait_for, self._value_of)
+        self._only_check = False
 
     def resolve(self, value: Any) -> Any:
         """One argument, its handles replaced."""
         self._nested = not isinstance(value, _HANDLES)
+        # Code of the user's own, such as a method of a dataclass, must not meet a stand-in.
+        self._may_stand_in = not self._nested or _is_built_in(value)
         return replace_handles(value, self._value_of)
 
     def read(self, value: Any) -> Any:
@@ -400,6 +438,8 @@ class Resolver:
 
     def _of_state(self, state: State[Any], tolerant: bool) -> Any:
         if state.is_completed():
+            if self._only_check:
+                return None
             return self._later(state.data) if isinstance(state.data, Loadable) else state.data
         if tolerant and state.is_final():
             return state.result(raise_on_failure=False)
@@ -412,28 +452,46 @@ class Resolver:
     def _later(self, data: Loadable) -> Any:
         fingerprint = data.fingerprint
         # A plain value inside another argument counts by its content, so it has to be read for the key as well.
-        if fingerprint is None or (self._nested and fingerprint.startswith("b3p:")):
-            return _copied(data)
+        if fingerprint is None or not self._may_stand_in or (self._nested and fingerprint.startswith("b3p:")):
+            return self._copied(data)
         self.unread = True
-        stand_in = Unread(data)
-        self.known[id(stand_in)] = fingerprint
-        return stand_in
+        return self._know(Unread(data), fingerprint)
 
     def _read(self, handle: Any) -> Any:
-        if not isinstance(handle, Unread):
-            return handle
-        value = _copied(handle.data)
-        fingerprint = self.known.get(id(handle))
-        if fingerprint is not None:
-            self.known[id(value)] = fingerprint
+        return self._copied(handle.data) if isinstance(handle, Unread) else handle
+
+    def _copied(self, data: Loadable) -> Any:
+        expected = data.fingerprint
+        try:
+            value = data.load_copy()
+        except MissingResult:  # dropped from the store meanwhile; the run that computed it may still have it
+            value = data.load_result()
+            self.changed = self.changed or expected is None or _differs(value, expected)
+            return value
+        return value if expected is None else self._know(value, expected)
+
+    def _know(self, value: Any, fingerprint: str) -> Any:
+        # Held, so that nothing else can come to have its id.
+        self._held.append(value)
+        self.known[id(value)] = fingerprint
         return value
 
 
-def _copied(data: Loadable) -> Any:
+def _differs(value: Any, expected: str) -> bool:
     try:
-        return data.load_copy()
-    except MissingResult:  # dropped from the store meanwhile; the run that computed it may still have it
-        return data.load_result()
+        return fingerprint(value) != expected
+    except HashError:
+        return True
 
 
+def _is_built_in(value: Any) -> bool:
+    """Whether a value is a tree of builtin containers, as far as anything stands in it that could hold a future."""
+    if value.__class__ in _ATOMS or isinstance(value, _HANDLES):
+        return True
+    if value.__class__ not in _CONTAINERS:
+        return False
+    return all(map(_is_built_in, _children(value)))
+
+
+_CONTAINERS = frozenset({list, tuple, dict, set, frozenset, KeptFutureList})
 _HANDLES = (KeptFuture, State, BaseAnnotation, Unread)

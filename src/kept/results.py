@@ -14,13 +14,12 @@ from typing import Any, NamedTuple, cast
 from kept.context import FlowRunContext, TaskRunContext, current_run, new_id
 from kept.exceptions import (
     ConfigurationError,
-    HashError,
     KeptException,
     MissingResult,
     ParameterTypeError,
     SerializationError,
 )
-from kept.fingerprint import fingerprint
+from kept.fingerprint import data_fingerprint
 from kept.locking.filesystem import FileSystemLockManager
 from kept.locking.memory import MemoryLockManager
 from kept.serializers import CompressedSerializer, PickleSerializer, Serializer
@@ -154,7 +153,7 @@ class ResultStore:
             return Serializer.from_name(entry.serializer).loads(data)
         except KeptException as error:
             return Miss(f"unreadable: {error}")
-        except Exception as error:  # a user's serializer may raise anything
+        except (Exception, SystemExit) as error:  # a user's serializer, or a pickle, may raise anything
             return Miss(f"unreadable: the serializer {entry.serializer} raised {type(error).__name__}: {error}")
 
     def pack(
@@ -179,7 +178,7 @@ class ResultStore:
             created=time.time(),
             expires=expires,
             serializer=self.serializer_name,
-            fingerprint=_fingerprint_or_none(value) if self._faithful else None,
+            fingerprint=data_fingerprint(value) if self._faithful else None,
             size=size,
             payload=_joined(chunks) if small else None,
             blob=None if small else self.blobs.put(chunks),
@@ -195,7 +194,7 @@ class ResultStore:
             chunks = self.serializer.chunks(value)
         except KeptException:
             raise
-        except Exception as error:  # a user's serializer may raise anything
+        except (Exception, SystemExit) as error:  # a user's serializer, or a pickle, may raise anything
             raise SerializationError(
                 f"the serializer {self.serializer_name} raised {type(error).__name__}: {error}. "
                 "Correct it, or use another result_serializer."
@@ -236,7 +235,7 @@ class ResultStore:
         if isinstance(value, Miss):
             raise MissingResult(f"No result under {key!r} in {self.location}: {value.reason}.")
         entry = cast(Entry, found)
-        expiration = None if entry.expires is None else datetime.fromtimestamp(entry.expires, timezone.utc)
+        expiration = None if entry.expires is None else _moment(entry.expires)
         return ResultRecord(value, ResultRecordMetadata(key, expiration, entry.serializer))
 
     def write(self, obj: Any, key: str | None = None, expiration: datetime | None = None) -> None:
@@ -354,12 +353,12 @@ def _is_faithful(serializer: Serializer) -> bool:
     return type(serializer) is PickleSerializer
 
 
-def _fingerprint_or_none(value: Any) -> str | None:
-    # A result without stable content can be kept all the same; it is hashed when it is passed on, and named then.
+def _moment(seconds: float) -> datetime:
+    """The moment, in UTC; the last one that there is for those beyond it."""
     try:
-        return fingerprint(value)
-    except HashError:
-        return None
+        return datetime.fromtimestamp(seconds, timezone.utc)
+    except (OverflowError, ValueError, OSError):
+        return datetime.max.replace(tzinfo=timezone.utc)
 
 
 def _joined(chunks: Sequence[bytes | memoryview]) -> bytes:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from kept.cache_policies import source_digest
+from kept.cache_policies import excluded_names
 from kept.context import FlowRunContext
 from kept.engine.decorated import Decorated
 from kept.engine.spec import (
@@ -19,6 +20,7 @@ from kept.engine.spec import (
 )
 from kept.engine.steps import TaskRunSteps
 from kept.exceptions import MissingContextError
+from kept.fingerprint.source import source_digest
 from kept.futures import KeptFuture, KeptFutureList
 from kept.utilities.annotations import unmapped
 from kept.utilities.hashing import hash_objects
@@ -236,5 +238,11 @@ def _warn_of_contradictions(spec: TaskSpec) -> None:
     options = spec.options
     if options.persist_result is False and cached_on_purpose(options):
         _log.warning("Task %r has persist_result=False, so its other options about caching have no effect.", spec.name)
+    for name in sorted(excluded_names(options.cache_policy) - set(spec.binder.names)):
+        near = difflib.get_close_matches(name, spec.binder.names, n=1)
+        if near:  # a policy may be shared by tasks that have the argument and tasks that don't
+            _log.warning(
+                "Task %r has no argument %r to leave out of its key; did you mean %r?", spec.name, name, near[0]
+            )
     if options.cache_key_fn is not None and options.cache_policy is not None:
         _log.warning("Task %r has both cache_key_fn and cache_policy; cache_key_fn is used.", spec.name)

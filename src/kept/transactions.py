@@ -73,6 +73,7 @@ class Transaction:
         "isolation_level",
         "key",
         "locks",
+        "of_task",
         "on_commit_hooks",
         "on_rollback_hooks",
         "overwrite",
@@ -91,6 +92,7 @@ class Transaction:
         overwrite: bool = False,
         write_on_commit: bool = True,
         parent: Transaction | None = None,
+        of_task: bool = False,
     ) -> None:
         self.key = key
         self.store = store
@@ -99,6 +101,7 @@ class Transaction:
         self.overwrite = overwrite
         self.write_on_commit = write_on_commit
         self.parent = parent
+        self.of_task = of_task
         self.children: list[Transaction] = []
         self.locks: Any = None
         self.state = TransactionState.ACTIVE
@@ -186,10 +189,14 @@ class Transaction:
     def _follows(self) -> bool:
         """Whether the outcome is that of a transaction around: one that goes on, or one that was rolled back.
 
-        Work on another thread may end when the transaction in which it was submitted is over.
+        Work on another thread may end when the transaction in which it was submitted is over. What a task keeps does
+        not wait for the task that called it: only a transaction that the user opened holds results back.
         """
         around = self.parent
         while around is not None:
+            if self.of_task and around.of_task:
+                around = around.parent
+                continue
             with _joining:
                 if not around._ended:
                     self.state = TransactionState.STAGED

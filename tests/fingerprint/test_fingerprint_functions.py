@@ -144,6 +144,57 @@ def test_the_classes_that_a_class_inherits_from_count(define: Any) -> None:
     assert fingerprint(define(source).C) != fingerprint(define(source.replace("X = 1", "X = 2")).C)
 
 
+def test_what_the_methods_of_a_class_reach_counts(define: Any) -> None:
+    source = "RATE = 1\ndef helper(): return RATE\nclass C:\n    def f(self): return helper()\n"
+    for change in (("RATE = 1", "RATE = 2"), ("return RATE", "return -RATE")):
+        assert fingerprint(define(source.replace(*change)).C) != fingerprint(define(source).C)
+
+
+def test_what_a_class_computes_from_its_module_counts(define: Any) -> None:
+    source = "RATE = 1\nclass C:\n    TWICE = 2 * RATE\n"
+    assert fingerprint(define(source.replace("RATE = 1", "RATE = 2")).C) != fingerprint(define(source).C)
+
+
+def test_what_a_program_adds_to_a_list_of_a_class_does_not_count(define: Any) -> None:
+    made = define("class C:\n    seen = []\n").C
+    before = fingerprint(made)
+    made.seen.append(1)
+    assert fingerprint(made) == before
+
+
+LOCAL_CLASSES = {
+    "a method": "class C:\n    def f(self): return n",
+    "a static method": "class C:\n    @staticmethod\n    def f(): return n",
+    "a property": "class C:\n    @property\n    def f(self): return n",
+    "a constant": "class C:\n    RATE = n",
+    "a list": "class C:\n    RATES = [n]",
+    "an object": "class C:\n    RATE = Fraction(n)",
+    "a class inside": "class C:\n    class D:\n        RATE = n",
+    "a method inside": "class C:\n    class D:\n        def f(self): return n",
+    "a base": "class B:\n    RATE = n\n\nclass C(B): pass",
+    "a dataclass": "@dataclass\nclass C:\n    x: int = n",
+    "a dataclass without defaults": "@dataclass\nclass C:\n    x: int\n    def f(self): return n",
+    "a named tuple": "class C(NamedTuple):\n    x: int\n    def f(self): return n",
+    "an enum": "class C(Enum):\n    ONE = n",
+    "a model": "class C(BaseModel):\n    x: int\n    def f(self): return n",
+    "a slotted class": "class C:\n    __slots__ = ('a',)\n    def __call__(self): return n",
+}
+IMPORTS = """
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+from typing import NamedTuple
+from pydantic import BaseModel
+"""
+
+
+@pytest.mark.parametrize("name", LOCAL_CLASSES)
+def test_classes_in_functions_differ_by_what_they_close_over(define: Any, name: str) -> None:
+    body = textwrap.indent(LOCAL_CLASSES[name], "    ")
+    make = define(f"{IMPORTS}\ndef make(n):\n{body}\n    return C\n").make
+    assert fingerprint(make(1)) == fingerprint(make(1)) != fingerprint(make(2))
+
+
 def test_the_code_of_its_class_is_no_part_of_an_object(define: Any) -> None:
     assert fingerprint(define(CLASS).C()) == fingerprint(define(CLASS.replace("return 1", "return 2")).C())
 

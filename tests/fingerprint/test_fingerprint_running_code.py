@@ -27,6 +27,9 @@ class Model:
     def predict(self, x):
         return x + 1
 
+class Constant:
+    RATE = 1
+
 class Bare:
     @property
     def rate(self):
@@ -41,7 +44,7 @@ async def one(x, *, by=lambda y: y + 1):
     return [by(z) for z in x]
 """
 EDITED = MODULE.replace("1", "2")
-KINDS = ["step", "Model", "Bare", "one", "Model.predict", "__module__"]
+KINDS = ["step", "Model", "Constant", "Bare", "one", "Model.predict", "__module__"]
 FRESH = """
 import importlib, operator, sys
 from kept.fingerprint import fingerprint

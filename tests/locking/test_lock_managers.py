@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from kept.exceptions import LockError
+from kept.exceptions import LockError, LockNotHeldError
 from kept.locking import filesystem
 from kept.locking.filesystem import FileSystemLockManager
 from kept.locking.memory import MemoryLockManager
-from kept.locking.protocol import LockManager, LockNotHeldError
+from kept.locking.protocol import LockManager
 
 
 @pytest.fixture(params=["memory", "filesystem"])

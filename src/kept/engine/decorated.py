@@ -54,6 +54,10 @@ class Decorated(Generic[P, R]):
         )
         return fn
 
+    def __kept_fingerprint__(self) -> Any:
+        """As an argument it is the function that it stands for."""
+        return self.spec.fn
+
     if TYPE_CHECKING:
 
         def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:

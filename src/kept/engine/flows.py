@@ -82,8 +82,8 @@ class FlowRunSteps:
         try:
             with self.runner:
                 state = yield from self._to_state(wait_for)
-                pending = self.runner.pending()
-                if pending:
+                # What has been waited for may have submitted more.
+                while pending := self.runner.pending():
                     yield Wait(pending)
         except GeneratorExit:
             raise
@@ -126,7 +126,7 @@ class FlowRunSteps:
         if waiting:
             yield Wait(waiting)
         resolver = Resolver()
-        resolver.resolve(wait_for)
+        resolver.check(wait_for)
         self._take({name: resolver.read(resolver.resolve(value)) for name, value in self.parameters.items()})
         return Pending(name="NotReady", message=resolver.failed) if resolver.failed else None
 

@@ -43,7 +43,10 @@ def custom_name(template: Any, parameters: Mapping[str, Any], label: str) -> str
 
 def storage_key(template: str, parameters: Mapping[str, Any], label: str) -> str:
     """The key that a `result_storage_key` template gives. Raises `ConfigurationError` if it can't be filled."""
-    return filled(template, {"parameters": parameters, **_facts()}, f"The result_storage_key of {label}")
+    key = filled(template, {"parameters": parameters, **_facts()}, f"The result_storage_key of {label}")
+    if not key:
+        raise ConfigurationError(f"The result_storage_key of {label}, {template!r}, came out empty for this call.")
+    return key
 
 
 def filled(template: str, names: Mapping[str, Any], label: str) -> str:

@@ -180,8 +180,9 @@ def judge(found: Entry | Miss, expiration: float | None, now: float) -> Hit | Ru
     entry = found
     if entry.expires is not None and entry.expires <= now:
         return Run(f"expired {ago(now - entry.expires)}")
-    if expiration is not None and entry.created + expiration <= now:
-        return Run(f"kept {ago(now - entry.created)}, longer than cache_expiration allows")
+    # An entry from the future was made under a clock that was ahead: it is taken to be as old as it is young.
+    if expiration is not None and abs(now - entry.created) >= expiration:
+        return Run(f"kept {ago(abs(now - entry.created))}, longer than cache_expiration allows")
     return Hit(entry, "kept")
 
 
@@ -217,13 +218,11 @@ def delay_before(retry: int, delays: tuple[float, ...]) -> float:
 
 
 def kept_by_another(entry: Entry, key: str) -> bool:
-    """Whether an entry was computed by another task than the one of this key (`module.qualname`)."""
-    if not entry.task or entry.task == key:
-        return False
-    theirs, ours = entry.task.rpartition("."), key.rpartition(".")
-    main = {"__main__", "__mp_main__"}
-    same_script = theirs[0] in main or ours[0] in main
-    return not (theirs[2] == ours[2] and same_script)
+    """Whether an entry was computed by another task than the one of this key (`module.qualname`).
+
+    A module that runs as a script is known by its last name only.
+    """
+    return bool(entry.task) and not f".{entry.task}".endswith(f".{key}") and not f".{key}".endswith(f".{entry.task}")
 
 
 def _store(spec: TaskSpec, policy: CachePolicy | None, flow_store: ResultStore | None) -> ResultStore:

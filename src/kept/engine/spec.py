@@ -406,7 +406,11 @@ def _name_of(fn: Callable[..., Any]) -> str:
 
 def _key_of(fn: Callable[..., Any]) -> str:
     qualname = getattr(fn, "__qualname__", None) or type(fn).__qualname__
-    return f"{getattr(fn, '__module__', None) or '<unknown>'}.{qualname}"
+    module = getattr(fn, "__module__", None) or "<unknown>"
+    code = getattr(fn, "__code__", None)
+    if module in ("__main__", "__mp_main__") and code is not None and code.co_filename.endswith(".py"):
+        module = Path(code.co_filename).stem  # two scripts are two modules
+    return f"{module}.{qualname}"
 
 
 def _is_async(fn: Callable[..., Any]) -> bool:

@@ -154,7 +154,7 @@ class TaskRunSteps:
         if waiting:
             yield Wait(waiting)
         self.resolver = resolver = Resolver()
-        resolver.resolve(wait_for)
+        resolver.check(wait_for)
         self.parameters = {name: resolver.resolve(value) for name, value in self.parameters.items()}
         if resolver.failed:
             return Pending(name="NotReady", message=resolver.failed)
@@ -175,6 +175,8 @@ class TaskRunSteps:
             if resolver.unread:
                 self.parameters = {name: resolver.read(value) for name, value in self.parameters.items()}
                 resolver.unread = False
+                if resolver.changed and self.identity is not None:
+                    self._forget_key("an input was lost from the store, and changed in memory since")
             self.run.parameters = self.context.parameters = self.parameters
 
     def _rename(self) -> State[Any] | None:
@@ -199,7 +201,7 @@ class TaskRunSteps:
             known = self.resolver.known if self.resolver is not None else None
             flow_parameters = self.flow.parameters if self.flow is not None else None
             parts = policy.compute_parts(Call(self.context, self.parameters, flow_parameters, known))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             message = f"The cache key can't be computed, so this run is not cached: {_said(error)}"
             # Where it was raised is said by the traceback, unless it is one of our sentences.
             info = None if isinstance(error, KeptException) else (type(error), error, error.__traceback__)
@@ -225,7 +227,7 @@ class TaskRunSteps:
             if not isinstance(decision, Hit):
                 return self._miss(decision.reason)
             value = yield Io(store.fetch, (decision.entry,), store.slow)
-        except Exception as error:  # a user's file system may raise anything
+        except (Exception, SystemExit) as error:  # a user's file system may raise anything
             return self._miss(f"{_TROUBLE[0]}: {_said(error)}")
         return self._miss(value.reason) if isinstance(value, Miss) else self._hit(store, decision.entry, value)
 
@@ -268,20 +270,42 @@ class TaskRunSteps:
         """Compute under the lock of the key, unless somebody else has kept the result meanwhile."""
         store, identity = self.rules.store, self.identity
         assert store is not None and identity is not None
+        if self._locked_around(identity.key):
+            return (yield from self._compute())
         locks = store.locks()
         yield Lock(locks, identity.key, self.run.id)
+        self.context.locked = identity.key
         try:
             hit = yield from self._look_up(identity.key)
             if hit is not None:
                 return hit
             return (yield from self._compute())
         finally:
-            locks.release_lock(identity.key, self.run.id)
+            try:
+                locks.release_lock(identity.key, self.run.id)
+            except Exception as error:  # the lock is gone, with the folder it was in or by a hold timeout
+                self._log(logging.WARNING, f"The lock on the key can't be given back: {_said(error)}")
+
+    def _locked_around(self, key: str) -> bool:
+        """Whether a run around this one holds the lock on the same key: waiting for it would never end."""
+        around = self.context.parent
+        while around is not None:
+            if isinstance(around, TaskRunContext) and around.locked == key:
+                return True
+            around = around.parent
+        return False
+
+    def _forget_key(self, reason: str) -> None:
+        """Keep nothing under the key: what is computed is not what it stands for."""
+        self.identity = None
+        self.decision = Bypass(reason)
+        self.not_kept = reason
+        self._log(logging.WARNING, f"The result of this run is not kept: {reason}.")
 
     def _compute(self) -> Steps[State[Any]]:
         key = self.identity.key if self.identity is not None else None
         self._read_inputs()
-        txn = Transaction(key, self.rules.store, parent=get_transaction())
+        txn = Transaction(key, self.rules.store, parent=get_transaction(), of_task=True)
         began = time.perf_counter()
         activate(txn)
         try:
@@ -296,7 +320,9 @@ class TaskRunSteps:
             return outcome
         value = outcome.value
         if is_outcome(value):
-            return (yield from final_state(value))
+            state = yield from final_state(value)
+            yield Io(txn.finish if state.is_completed() else txn.rollback, (), False)
+            return state
         seconds = time.perf_counter() - began
         entry = None
         if self.rules.persist:
@@ -324,8 +350,11 @@ class TaskRunSteps:
 
     def _pack(self, value: Any, seconds: float) -> Steps[Entry | None]:
         """The result as an entry, serialized now; None if it is not to be kept or can't be."""
-        identity, store = self.identity, self.rules.store
+        store = self.rules.store
         assert store is not None
+        if self.run.run_count > 1 and self.identity is not None and self._key_has_changed(self.identity.key):
+            self._forget_key("an earlier try changed the arguments")
+        identity = self.identity
         if identity is None:
             # Nothing will look for it but the state of this run.
             if not (self.spec.options.persist_result or not self.rules.in_memory):
@@ -335,10 +364,16 @@ class TaskRunSteps:
         expiration = self.rules.expiration
         expires = None if expiration is None else time.time() + expiration
         try:
-            return (yield Io(store.pack, (value, *identity, expires, origin), store.slow))  # type: ignore[no-any-return]
-        except Exception as error:  # a user's serializer or file system may raise anything
+            entry = yield Io(store.pack, (value, *identity, expires, origin), store.slow)
+        except (Exception, SystemExit) as error:  # a user's serializer or file system may raise anything
             self._say_not_kept(error)
             return None
+        return entry  # type: ignore[no-any-return]
+
+    def _key_has_changed(self, key: str) -> bool:
+        self.resolver = None
+        again = self._identify()
+        return again is None or again.key != key
 
     def _committed(self, txn: Transaction, entry: Entry | None, value: Any) -> Steps[State[Any]]:
         options, store = self.spec.options, self.rules.store
@@ -349,10 +384,12 @@ class TaskRunSteps:
             entry = None
         if entry is None or store is None:
             return State(StateType.COMPLETED, None, None, value)
-        kept = KeptResult(store, entry, value) if self.rules.in_memory else KeptResult(store, entry)
+        # A value that can't be read back is better held in memory than lost.
+        forget = not self.rules.in_memory and not isinstance((yield Io(store.fetch, (entry,), store.slow)), Miss)
+        kept = KeptResult(store, entry) if forget else KeptResult(store, entry, value)
         return State(StateType.COMPLETED, None, None, kept, None, entry.key)
 
-    def _say_not_kept(self, error: Exception) -> None:
+    def _say_not_kept(self, error: BaseException) -> None:
         self.not_kept = f"{type(error).__name__}: {error}"
         self._log(logging.ERROR, f"The result was not kept, so the next run computes it again: {_said(error)}")
 
@@ -395,6 +432,6 @@ class TaskRunSteps:
         log_run(task_runs, level, message, self.label)
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     """What an error says; of one that is not ours also its type, without which many say nothing."""
     return str(error) if isinstance(error, KeptException) else f"{type(error).__name__}: {error}"

@@ -29,9 +29,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from kept.exceptions import LockError
+from kept.exceptions import LockError, LockNotHeldError
 from kept.locking import polling
-from kept.locking.protocol import LockNotHeldError
 from kept.store.digests import digest_of
 from kept.store.guard import exclusive
 

@@ -7,8 +7,8 @@ import threading
 import time
 from typing import NamedTuple
 
+from kept.exceptions import LockNotHeldError
 from kept.locking import polling
-from kept.locking.protocol import LockNotHeldError
 
 
 class _Held(NamedTuple):

@@ -2,21 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
-
-from kept.exceptions import LockError
-
-
-class LockNotHeldError(LockError, ValueError):
-    """A lock was released by who does not hold it. (A ValueError too, as in Prefect.)"""
-
-    def __init__(self, key: str, holder: str) -> None:
-        super().__init__(f"{holder!r} can't release the lock on {key!r}: it does not hold it")
-        self.key = key
-        self.holder = holder
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (self.key, self.holder))
+from typing import Protocol, runtime_checkable
 
 
 @runtime_checkable

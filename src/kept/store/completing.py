@@ -3,6 +3,7 @@ running."""
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import asyncio
 
+_NAME = "kept-store-loop"
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 
@@ -24,6 +26,9 @@ def completed(value: Any) -> Any:
         return value
     import asyncio  # noqa: PLC0415  # 20 ms that programs without coroutines never need
 
+    if threading.current_thread().name == _NAME:  # a hook on that loop: it can't wait for itself
+        with concurrent.futures.ThreadPoolExecutor(1) as aside:
+            return aside.submit(asyncio.run, _awaited(value)).result()
     return asyncio.run_coroutine_threadsafe(_awaited(value), _helper()).result()
 
 
@@ -38,7 +43,7 @@ def _helper() -> asyncio.AbstractEventLoop:
     with _lock:
         if _loop is None:
             _loop = asyncio.new_event_loop()
-            threading.Thread(target=_loop.run_forever, name="kept-store-loop", daemon=True).start()
+            threading.Thread(target=_loop.run_forever, name=_NAME, daemon=True).start()
         return _loop
 
 

@@ -14,6 +14,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ T = TypeVar("T")
 
 _BUSY_SECONDS = 60.0
 """How long to wait for another process's transaction before giving up."""
+_BLIND_SECONDS = 0.1
+"""How long rows may come from a file that is no longer there: looking each time would cost a quarter of a hit."""
 _DAMAGE = ("malformed", "not a database", "no such table", "no such column", "encrypted", "corrupt")
 _CACHE_KIBIBYTES = 16_000
 """Of the file's pages, kept in memory at most: enough for the upper levels of an index over a million entries."""
@@ -59,6 +62,7 @@ class Database:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._look_again = 0.0
         _open.add(self)
 
     def __del__(self) -> None:
@@ -71,7 +75,7 @@ class Database:
                 connection = self._connection
                 if connection is not None:
                     row: tuple[Any, ...] | None = connection.execute(sql, parameters).fetchone()
-                    if row is not None or not self._replaced():
+                    if not (row is None or time.monotonic() > self._look_again) or not self._replaced():
                         return row
         except sqlite3.Error:
             pass  # asked again below, where errors are answered
@@ -112,6 +116,7 @@ class Database:
 
     def _replaced(self) -> bool:
         """Whether the file was deleted or exchanged behind our back, as `rm -r` and a repair by others do."""
+        self._look_again = time.monotonic() + _BLIND_SECONDS
         try:
             status = os.stat(self._name)
         except OSError:

@@ -186,7 +186,7 @@ def _read(verb: Callable[[str], T], path: str) -> T | Miss:
         content: T | None = completed(verb(path))
     except ConfigurationError as error:
         raise StoreError(f"{path!r} can't be read: {error}") from error
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, KeyError):
         return _NOT_KEPT
     except Exception as error:
         if _says_not_found(error):
@@ -248,4 +248,6 @@ def _says_not_found(error: Exception) -> bool:
     code = ""
     if isinstance(response := getattr(error, "response", None), dict):  # boto3's ClientError
         code = str(response.get("Error", {}).get("Code", ""))
+    if isinstance(error, ValueError):  # as Prefect's file systems say it: "Path ... does not exist."
+        return any(sign in str(error).lower() for sign in ("not exist", "not found", "no such"))
     return {code, type(error).__name__} & {"NoSuchKey", "404", "NotFound", "NotFoundError"} != set()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextvars
+import os
 import threading
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from kept.engine.drivers import drive_to_end, drive_while_quick
@@ -20,6 +21,12 @@ from kept.task_runners.base import Runnable, TaskRunner
 
 # Threads that wait cost little, and tasks that submit tasks and wait for them must not starve each other.
 _MANY = 250
+_THREADS = "kept-task"
+_LOOK_AGAIN = 0.05
+
+# What nobody can change between submitting and running. The key of anything else is made where the run goes on at
+# once, so that what is kept is what the key says.
+_FIXED = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 
 class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
@@ -41,6 +48,8 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         self._pool: concurrent.futures.ThreadPoolExecutor | None = None
         self._pending: set[KeptFuture[Any]] = set()
         self._closed = False
+        self._process = os.getpid()
+        self._free = threading.Semaphore(1)
 
     def duplicate(self) -> ThreadPoolTaskRunner:
         """A fresh runner with the same options."""
@@ -50,14 +59,13 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         self, task: Runnable, parameters: dict[str, Any], wait_for: Iterable[Any] | None = None
     ) -> KeptConcurrentFuture[Any]:
         """Start a task run on a thread as soon as its inputs are there."""
-        run = _SubmittedRun(task, parameters, list(wait_for or ()))
-        upstream = (
-            unfinished(find_handles([parameters, run.wait_for])) if wait_for or can_hold_handles(parameters) else []
-        )
+        waits = list(wait_for or ())
+        run = _SubmittedRun(task, parameters, waits, self._is_full)
+        upstream = unfinished(find_handles([parameters, waits])) if waits or can_hold_handles(parameters) else []
         if upstream:
             self._watch(run)
             _Countdown(upstream, lambda: self._take_thread(run))
-        elif not run.advance():
+        elif not (_stays_as_it_is(parameters) and run.advance()):
             self._watch(run)
             self._take_thread(run)
         return run.future
@@ -74,11 +82,28 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         if self._closed:
             run.abandon()
             return
-        if self._pool is None:
+        if self._pool is None or self._process != os.getpid():  # a forked child has none of the threads
+            self._process = os.getpid()
             most = self.max_workers or get_current_settings().tasks.runner.thread_pool_max_workers or _MANY
-            self._pool = concurrent.futures.ThreadPoolExecutor(most, thread_name_prefix="kept-task")
-        work = self._pool.submit(run.finish)
-        work.add_done_callback(lambda work: run.abandon() if work.cancelled() else None)
+            self._pool = concurrent.futures.ThreadPoolExecutor(most, thread_name_prefix=_THREADS)
+            self._free = threading.Semaphore(most)
+        try:
+            work = self._pool.submit(self._run, run)
+        except RuntimeError:  # the interpreter is shutting down
+            run.abandon()
+        else:
+            work.add_done_callback(lambda work: run.abandon() if work.cancelled() else None)
+
+    def _run(self, run: _SubmittedRun) -> None:
+        with self._free:
+            run.finish()
+
+    def _is_full(self) -> bool:
+        """Whether each thread that there may be is at work, or waiting in the middle of it."""
+        if not self._free.acquire(blocking=False):
+            return True
+        self._free.release()
+        return False
 
     def __exit__(
         self,
@@ -97,6 +122,10 @@ class ConcurrentTaskRunner(ThreadPoolTaskRunner):
     """The name that `ThreadPoolTaskRunner` had before; the same thing."""
 
 
+def _stays_as_it_is(parameters: dict[str, Any]) -> bool:
+    return _FIXED.issuperset(map(type, parameters.values()))
+
+
 class _SubmittedRun:
     """One submitted run: begun by whoever submits it, taken to a thread only if it has something to do there.
 
@@ -104,17 +133,20 @@ class _SubmittedRun:
     one copy of the context in which it was submitted, whichever thread is at it.
     """
 
-    __slots__ = ("_context", "_first", "_spec", "_steps", "_wrapped", "future", "wait_for")
+    __slots__ = ("_claim", "_context", "_first", "_is_full", "_spec", "_steps", "_wrapped", "future")
 
-    def __init__(self, task: Runnable, parameters: dict[str, Any], wait_for: list[Any]) -> None:
-        self.wait_for = wait_for
+    def __init__(
+        self, task: Runnable, parameters: dict[str, Any], wait_for: list[Any], is_full: Callable[[], bool]
+    ) -> None:
+        self._is_full = is_full
         self._spec = task.spec
         self._context = contextvars.copy_context()
         run = TaskRunSteps(task.spec, task, parameters)
         self._steps = run.steps(wait_for)
         self._first: Effect | None = None
         self._wrapped: concurrent.futures.Future[State[Any]] = concurrent.futures.Future()
-        self.future = KeptConcurrentFuture(run.run, self._wrapped)
+        self._claim = [True]
+        self.future = KeptConcurrentFuture(run.run, self._wrapped, None if task.spec.is_async else self._help)
 
     def advance(self) -> bool:
         """Go on as long as that takes next to no time; whether that was to the end."""
@@ -129,7 +161,11 @@ class _SubmittedRun:
         return False
 
     def finish(self) -> None:
-        """Go on to the end, and give the state to the future."""
+        """Go on to the end, and give the state to the future; nothing if somebody else is at it."""
+        try:
+            self._claim.pop()
+        except IndexError:
+            return
         try:
             state = self._context.run(drive_to_end, self._steps, self._first, self._spec.is_async)
         except BaseException as error:
@@ -137,8 +173,26 @@ class _SubmittedRun:
         else:
             self._wrapped.set_result(state)
 
+    def _help(self) -> None:
+        """Wait, if it is a task in the pool that waits; and if no thread is left for this run, take that task's own.
+
+        So tasks that submit tasks and wait for them can't starve each other, however few threads there are. A thread
+        is not taken without need: runs inside of runs would reach the limit of recursion.
+        """
+        if not threading.current_thread().name.startswith(_THREADS):
+            return
+        while not self._wrapped.done():
+            if self._is_full():
+                self.finish()
+                return
+            concurrent.futures.wait([self._wrapped], _LOOK_AGAIN)
+
     def abandon(self) -> None:
         """End before the start, because the flow run is over."""
+        try:
+            self._claim.pop()
+        except IndexError:
+            return
         self._context.run(self._steps.close)
         message = "The flow run was interrupted before this run began."
         self._wrapped.set_result(Cancelled(message=message, data=CancelledRun(message)))
