@@ -2,7 +2,8 @@
 
 A function of the user is its name, its source without comments, docstring, decorators, annotations and
 positions, its defaults, what it closes over, and what it names in its module: functions, classes and plain
-values, in turn with what they reach. Objects and modules that it names are not followed here. What an installed
+values, in turn with what they reach. A class of the user is its name, its source and what that does not tell: its
+bases, what its methods reach, constants that it computed. Objects and modules that it names are not followed here. What an installed
 distribution defines is its name and the version.
 
 Source counts only if it is that of the code that runs: a file that was edited after its import says something
@@ -31,7 +32,7 @@ from inspect import unwrap
 from typing import Any
 
 from kept.fingerprint.canonical import Node
-from kept.fingerprint.plain import PLAIN_TYPES, plain_bytes
+from kept.fingerprint.plain import ATOMS, PLAIN_TYPES, plain_bytes
 
 Rule = Callable[[Any], Node]
 
@@ -39,6 +40,7 @@ Rule = Callable[[Any], Node]
 _NOT_CODE = frozenset({"ctx", "kind", "type_comment", "type_ignores", "type_params", "returns", "annotation"})
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _DEFINITIONS = (*_FUNCTIONS, ast.ClassDef, ast.Lambda)
+_CONSTANT_TYPES = ATOMS | {tuple, frozenset}
 _FOUND_IN_BYTECODE = f"bytecode of {sys.implementation.cache_tag}"
 
 
@@ -322,22 +324,24 @@ def _class(value: type) -> Node:
         code = not is_of_python(value.__module__, filename)
         return Node("class", (_name(value), version_of(value.__module__)), code=code)
     bases = tuple(base for base in value.__bases__ if base is not object)
-    source = _class_source(value, filename)
-    if source is not None:
-        return Node("class", (_name(value), source), bases, lambda i: f".__bases__[{i}]", code=True)
-    children = (bases, _members(value))
-    return Node("class", _name(value), children, (".__bases__", "").__getitem__, code=True)
+    path = _path_of(value) or filename
+    source = _class_source(value, path) if path else None
+    members = _members(value) if source is None or path is None else _members_beside_source(value, path)
+    return Node("class", (_name(value), source), (bases, members), (".__bases__", "").__getitem__, code=True)
 
 
-def _class_source(value: type, filename: str | None) -> str | None:
-    """Return the source of a class, found through the file of its methods, or by name if that is unique."""
-    codes = [member.__code__ for member in vars(value).values() if isinstance(member, types.FunctionType)]
-    own = [code for code in codes if code.co_name in vars(value)]
-    path = own[0].co_filename if own else filename
-    if path is None:
-        return None
+def _path_of(value: type) -> str | None:
+    """Return the file of a class: its module's may be unknown, or another one."""
+    functions = [member for member in vars(value).values() if type(member) is types.FunctionType]
+    own = [function.__code__ for function in functions if function.__code__.co_name in vars(value)]
+    return own[0].co_filename if own else None
+
+
+def _class_source(value: type, path: str) -> str | None:
+    """Return the source of a class: the one around its methods, or the one of its name if that is unique."""
     text = _text(path)
-    if not all(is_running_source(code, text) for code in _codes_of(value, path)):
+    codes = list(_codes_of(value, path))
+    if not all(is_running_source(code, text) for code in codes):
         return None
     named = [
         node
@@ -345,6 +349,7 @@ def _class_source(value: type, filename: str | None) -> str | None:
         for node in nodes
         if isinstance(node, ast.ClassDef) and node.name == value.__name__
     ]
+    own = [code for code in codes if code.co_name in vars(value)]
     sources = {normalised(node) for node in named if not own or _spans(node, own[0])}
     return sources.pop() if len(sources) == 1 else None
 
@@ -354,11 +359,16 @@ def _codes_of(owner: type | types.ModuleType, path: str) -> Iterator[types.CodeT
     for member in vars(owner).values():
         if isinstance(member, type) and _is_defined_in(member, owner):
             yield from _codes_of(member, path)
-        parts = [getattr(member, name) for name in _PARTS_OF.get(type(member), ())] or [member]
-        for function in parts:
-            code = getattr(unwrap(function), "__code__", None) if type(function) is types.FunctionType else None
-            if isinstance(code, types.CodeType) and code.co_filename == path:
+        for code in _codes_of_member(member):
+            if code.co_filename == path:
                 yield code
+
+
+def _codes_of_member(member: object) -> Iterator[types.CodeType]:
+    for function in [getattr(member, name) for name in _PARTS_OF.get(type(member), ())] or [member]:
+        code = getattr(unwrap(function), "__code__", None) if type(function) is types.FunctionType else None
+        if isinstance(code, types.CodeType):
+            yield code
 
 
 _PARTS_OF: dict[type, tuple[str, ...]] = {
@@ -386,6 +396,28 @@ _SET_BY_PYTHON = frozenset({"__firstlineno__", "__static_attributes__", "_abc_im
 def _members(value: type) -> dict[str, object]:
     hidden = _NOT_MEMBERS | _SET_BY_PYTHON
     return {name: member for name, member in vars(value).items() if name not in hidden}
+
+
+def _members_beside_source(value: type, path: str) -> dict[str, object]:
+    """Return what the source of a class does not tell: what its methods reach, and values that were computed.
+
+    A class in a function closes over what is around it, so there all attributes count. Elsewhere only those that
+    stay what they are: a list in a class may be filled as a program runs.
+    """
+    is_local = "<locals>" in value.__qualname__
+
+    def counts(name: str, member: object) -> bool:
+        if any(code.co_filename == path for code in _codes_of_member(member)):
+            return True
+        if name.startswith("_") and name.endswith("_"):
+            return False
+        return is_local or _is_constant(member) or (isinstance(member, type) and _is_defined_in(member, value))
+
+    return {name: member for name, member in _members(value).items() if counts(name, member)}
+
+
+def _is_constant(member: object) -> bool:
+    return type(member) in _CONSTANT_TYPES and plain_bytes(member) is not None
 
 
 def _module(value: types.ModuleType) -> Node:
