@@ -108,9 +108,14 @@ class KeptConcurrentFuture(KeptFuture[R]):
         self._before_waiting(timeout)
         concurrent.futures.wait([self._wrapped], timeout)
 
+    def forget_help(self) -> None:
+        """Note that there is nothing left to help with."""
+        self._help = None
+
     def _before_waiting(self, timeout: float | None) -> None:
-        if timeout is None and self._help is not None and not self._wrapped.done():
-            self._help()
+        help = self._help
+        if timeout is None and help is not None and not self._wrapped.done():
+            help()
 
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
         """The value of the run, once it has ended."""

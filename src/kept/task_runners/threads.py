@@ -153,7 +153,7 @@ class _SubmittedRun:
         try:
             self._first = self._context.run(drive_while_quick, self._steps)
         except StopIteration as end:
-            self._wrapped.set_result(end.value)
+            self._end(end.value)
             return True
         except BaseException as error:
             self._crashed(error)
@@ -171,7 +171,7 @@ class _SubmittedRun:
         except BaseException as error:
             self._crashed(error)
         else:
-            self._wrapped.set_result(state)
+            self._end(state)
 
     def _help(self) -> None:
         """Wait, if it is a task in the pool that waits; and if no thread is left for this run, take that task's own.
@@ -195,12 +195,17 @@ class _SubmittedRun:
             return
         self._context.run(self._steps.close)
         message = "The flow run was interrupted before this run began."
-        self._wrapped.set_result(Cancelled(message=message, data=CancelledRun(message)))
+        self._end(Cancelled(message=message, data=CancelledRun(message)))
+
+    def _end(self, state: State[Any]) -> None:
+        # The future outlives the run, and must not hold on to all that the run needed.
+        self.future.forget_help()
+        self._wrapped.set_result(state)
 
     def _crashed(self, error: BaseException) -> None:
         state = self.future.state
         final = state if state.is_final() else Crashed(message=f"The run was interrupted by {error!r}", data=error)
-        self._wrapped.set_result(final)
+        self._end(final)
 
 
 class _Countdown:
