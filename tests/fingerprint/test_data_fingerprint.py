@@ -34,6 +34,9 @@ class KnownByName:
         return "ONLY"
 
 
+ONLY = KnownByName()
+
+
 def _make() -> MadeByAFunction:
     return MadeByAFunction()
 
@@ -63,7 +66,7 @@ HOLDS_CODE: dict[str, Callable[[], object]] = {
     "a class of a library": lambda: pytest.Item,
     "a module of a library": lambda: pytest,
     "what is made by a function": MadeByAFunction,
-    "what is known by name": KnownByName,
+    "what is known by name": lambda: ONLY,
     "code": lambda: add.__code__,
     "a slot": lambda: fingerprint_samples.Slotted.a,
 }

@@ -14,6 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -61,6 +62,8 @@ def test_an_argument_can_be_left_out_only_where_there_is_one() -> None:
         (lambda bad: defaultdict(list, k=bad), "value -> ['k']"),
         (lambda bad: {bad}, "value -> an element"),
         (lambda bad: slice(1, bad), "value -> .1"),
+        (lambda bad: SimpleNamespace(a=1, locks=[bad]), "value -> .locks -> [0]"),
+        (lambda bad: SimpleNamespace(**{f"x{i}": i for i in range(5000)}, lock=bad), "value -> .lock"),
     ],
 )
 def test_the_way_is_written_as_one_would_walk_it(make: Callable[[object], object], path: str) -> None:

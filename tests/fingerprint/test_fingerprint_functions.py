@@ -7,6 +7,7 @@ import math
 import operator
 import sys
 import textwrap
+import threading
 import types
 import typing
 from collections.abc import Callable
@@ -114,6 +115,17 @@ def test_partials_methods_and_wrappers_count_all_their_parts() -> None:
         staticmethod(add), classmethod(add), property(add),
     ]  # fmt: skip
     assert len({fingerprint(value) for value in values}) == len(values)
+
+
+def test_the_attributes_of_a_function_count(define: Any) -> None:
+    one, other = define(ORIGINAL).f, define(ORIGINAL).f
+    before = fingerprint(one)
+    one.rate, other.rate = 1, 2
+    assert len({before, fingerprint(one), fingerprint(other)}) == 3
+    other.rate = 1
+    assert fingerprint(one) == fingerprint(other)
+    one.lock = threading.Lock()
+    assert fingerprint(one) == fingerprint(other)
 
 
 def test_methods_of_different_objects_differ() -> None:

@@ -11,6 +11,8 @@ import enum
 import functools
 import io
 import pickle
+import random
+import sys
 import threading
 import types
 import weakref
@@ -289,3 +291,58 @@ def test_unpickled_objects_have_the_fingerprint_of_the_original() -> None:
 def test_a_context_variable_is_refused_by_name() -> None:
     with pytest.raises(HashError, match="a context"):
         fingerprint(contextvars.ContextVar("v"))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: collections.UserDict({1: 2}),
+        lambda: collections.UserList([1]),
+        lambda: collections.UserString("a"),
+        lambda: collections.OrderedDict({1: 2}),
+        lambda: collections.Counter("a"),
+        lambda: collections.ChainMap({1: 2}),
+        lambda: random.Random(1),
+        lambda: type("Mine", (collections.UserDict,), {})({1: 2}),
+    ],
+)
+def test_attributes_that_were_set_on_objects_of_the_standard_library_count(make: Any) -> None:
+    one, other = make(), make()
+    before = fingerprint(one)
+    assert before == fingerprint(other)
+    one.more, other.more = {"a": [1]}, {"a": [2]}
+    assert len({before, fingerprint(one), fingerprint(other)}) == 3
+    one.more["a"] = [threading.Lock()]
+    with pytest.raises(HashError, match=r"^value -> \.more -> \['a'\] -> \[0\]: a lock"):
+        fingerprint(one)
+
+
+class _Singleton:
+    def __init__(self, module: str | None, name: str) -> None:
+        self.__module__, self.name = module, name  # type: ignore[assignment]
+
+    def __reduce__(self) -> str:
+        return self.name
+
+
+def test_objects_that_are_globals_count_by_module_and_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [("one_module", "ONLY"), ("other_module", "ONLY"), ("one_module", "OTHER"), ("one_module", "Space.ONLY")]
+    found = []
+    for module, name in places:
+        if module not in sys.modules:
+            monkeypatch.setitem(sys.modules, module, types.ModuleType(module))
+        owner: Any = sys.modules[module]
+        if "." in name:
+            owner.Space = types.SimpleNamespace()
+            owner = owner.Space
+        found.append(_Singleton(module, name))
+        setattr(owner, name.rpartition(".")[2], found[-1])
+    assert len({fingerprint(value) for value in found}) == len(found)
+    unnamed = sys.modules["one_module"].UNNAMED = _Singleton(None, "UNNAMED")  # type: ignore[attr-defined]
+    assert fingerprint(unnamed) == fingerprint(unnamed)
+
+
+@pytest.mark.parametrize("module", ["one_module", __name__, None])
+def test_an_object_that_is_not_the_global_that_it_says_is_refused(module: str | None) -> None:
+    with pytest.raises(HashError, match=r"^value -> \[0\]: an object \(.*_Singleton\) says that it is"):
+        fingerprint([_Singleton(module, "_Singleton")])

@@ -7,8 +7,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from kept.fingerprint.canonical import NoContent, Node
-from kept.fingerprint.plain import buffer_digest
+from kept.fingerprint.canonical import NoContent, Node, container_node
+from kept.fingerprint.plain import buffer_digest, plain_bytes
 
 # Exact builtins are plain or containers, and need no rule; these read the builtin content of a subclass, past
 # whatever it overrides.
@@ -51,7 +51,25 @@ def _mapping_proxy(value: Any) -> Node:
 
 
 def _namespace(value: types.SimpleNamespace) -> Node:
-    return Node("SimpleNamespace", None, (vars(value),), _same)
+    return Node("SimpleNamespace", None, (attributes(vars(value)),), _same)
+
+
+class _Attributes:
+    """Stands for a dict of attributes: its digest is the dict's, its paths say `.name`."""
+
+    def __init__(self, named: dict[str, object]) -> None:
+        self.named = named
+
+
+def attributes(named: dict[str, object]) -> object:
+    """Return what describes a dict of attributes."""
+    return named if plain_bytes(named) is not None else _Attributes(named)
+
+
+def _attributes(value: _Attributes) -> Node:
+    node = container_node(value.named)
+    item = node.step
+    return node if item is None else node._replace(step=lambda i: f".{item(i)[2:-2]}")
 
 
 def _dict_view(value: Any) -> Node:
@@ -106,6 +124,7 @@ RULES: dict[type, Callable[[Any], Node]] = {
     slice: _slice,
     types.MappingProxyType: _mapping_proxy,
     types.SimpleNamespace: _namespace,
+    _Attributes: _attributes,
     type({}.keys()): _dict_view,
     type({}.values()): _dict_view,
     type({}.items()): _dict_items,

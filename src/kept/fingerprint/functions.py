@@ -3,8 +3,8 @@
 A function of the user is its name, its source without comments, docstring, decorators, annotations and
 positions, its defaults, what it closes over, and what it names in its module: functions, classes and plain
 values, in turn with what they reach. A class of the user is its name, its source and what that does not tell: its
-bases, what its methods reach, constants that it computed. Objects and modules that it names are not followed here. What an installed
-distribution defines is its name and the version.
+bases, what its methods reach, constants that it computed. Objects and modules that code names are not followed
+here. What an installed distribution defines is its name and the version.
 
 Source counts only if it is that of the code that runs: a file that was edited after its import says something
 else. It is told by compiling the text again, which must give an equal code object; else the bytecode counts.
@@ -31,6 +31,7 @@ from functools import lru_cache
 from inspect import unwrap
 from typing import Any
 
+from kept.fingerprint.builtins import attributes
 from kept.fingerprint.canonical import Node
 from kept.fingerprint.plain import ATOMS, PLAIN_TYPES, plain_bytes
 
@@ -57,12 +58,20 @@ def rule_for(kind: type) -> Rule | None:
 def _function(value: types.FunctionType) -> Node:
     cells = dict(zip(value.__code__.co_freevars, value.__closure__ or (), strict=True))
     header = (_name(value), _code(value.__code__, value.__module__))
-    children = (value.__defaults__, value.__kwdefaults__, cells, _reached(value))
+    children = (value.__defaults__, value.__kwdefaults__, cells, _reached(value), *_own_attributes(value))
     code = not is_of_python(value.__module__ or "", value.__code__.co_filename)
     return Node("function", header, children, _FUNCTION_PATHS.__getitem__, code=code)
 
 
-_FUNCTION_PATHS = (".__defaults__", ".__kwdefaults__", ".__closure__", ".__globals__")
+_FUNCTION_PATHS = (".__defaults__", ".__kwdefaults__", ".__closure__", ".__globals__", "")
+
+
+def _own_attributes(value: types.FunctionType) -> tuple[dict[str, object], ...]:
+    """Return the attributes that a user has set on a function, as far as they have stable content for sure."""
+    if not value.__dict__ or is_installed(value.__module__ or "", value.__code__.co_filename):
+        return ()
+    found = {name: item for name, item in value.__dict__.items() if name[:2] != "__" and _is_followed(item)}
+    return (found,) if found else ()
 
 
 def _reached(value: types.FunctionType) -> dict[str, object]:
@@ -327,7 +336,9 @@ def _class(value: type) -> Node:
     path = _path_of(value) or filename
     source = _class_source(value, path) if path else None
     members = _members(value) if source is None or path is None else _members_beside_source(value, path)
-    return Node("class", (_name(value), source), (bases, members), (".__bases__", "").__getitem__, code=True)
+    return Node(
+        "class", (_name(value), source), (bases, attributes(members)), (".__bases__", "").__getitem__, code=True
+    )
 
 
 def _path_of(value: type) -> str | None:

@@ -11,6 +11,8 @@ import dataclasses
 import enum
 import functools
 import io
+import pickle
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -208,7 +210,7 @@ def _reduced(value: Any) -> Node:
         raise NoContent(f"{_without_content(value)} ({_brief(error)})") from error
     name = class_name(type(value))
     if isinstance(reduced, str):
-        return Node("global", (name, reduced), code=True)
+        return Node("global", (name, _module_of_global(value, reduced), reduced), code=True)
     made_by, args, state, items, pairs = (*parts, None, None, None)[:5]
     children = (
         _not_itself(made_by, value),
@@ -218,6 +220,18 @@ def _reduced(value: Any) -> Node:
         None if pairs is None else dict(pairs),
     )
     return Node("reduced", name, children, _REDUCED_STEPS.__getitem__)
+
+
+def _module_of_global(value: Any, name: str) -> str:
+    """Return the module in which pickle would look for a value that names itself."""
+    module = str(pickle.whichmodule(value, name))  # type: ignore[attr-defined]
+    try:
+        found = functools.reduce(getattr, name.split("."), sys.modules.get(module))
+    except AttributeError:
+        found = None
+    if found is not value:
+        raise NoContent(f"{_typed('an object', value)} says that it is {module}.{name}, which it is not")
+    return module
 
 
 _REDUCED_STEPS = (".__reduce_ex__()[0]", ".__reduce_ex__()[1]", ".__getstate__()", "", "")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from kept.fingerprint.builtins import no_content
+from kept.fingerprint.builtins import attributes, no_content
 from kept.fingerprint.canonical import Node
 from kept.fingerprint.plain import buffer_digest
 
@@ -29,6 +29,24 @@ def _content(tag: str, content: Callable[[Any], object]) -> Rule:
 def _parts(tag: str, *names: str) -> Rule:
     """Return a rule for values that are some of their attributes."""
     return lambda value: Node(tag, None, tuple([getattr(value, name) for name in names]), lambda i: f".{names[i]}")
+
+
+def _with_attributes(rule: Rule, *own: str) -> Rule:
+    """Return a rule for values that take any attribute; `own` ones are content already.
+
+    Those of a subclass count as the state of the subclass.
+    """
+
+    def described(value: Any) -> Node:
+        node = rule(value)
+        more = {name: item for name, item in vars(value).items() if name not in own}
+        if not more or rule_for(type(value)) is None:
+            return node
+        step, last = node.step, len(node.children)
+        children = (*node.children, attributes(more))
+        return node._replace(children=children, step=lambda i: "" if i == last or step is None else step(i))
+
+    return described
 
 
 # --- datetime, numbers, names ----------------------------------------------------------------------
@@ -140,13 +158,13 @@ _RULES: dict[str, Rule] = {
     "fractions.Fraction": _content("Fraction", lambda value: (value.numerator, value.denominator)),
     "uuid.UUID": _content("UUID", lambda value: value.int),
     "collections.deque": _deque,
-    "collections.OrderedDict": _ordered_dict,
+    "collections.OrderedDict": _with_attributes(_ordered_dict),
     "collections.defaultdict": _default_dict,
-    "collections.Counter": _counted("Counter"),
-    "collections.ChainMap": _parts("ChainMap", "maps"),
-    "collections.UserDict": _parts("UserDict", "data"),
-    "collections.UserList": _parts("UserList", "data"),
-    "collections.UserString": _parts("UserString", "data"),
+    "collections.Counter": _with_attributes(_counted("Counter")),
+    "collections.ChainMap": _with_attributes(_parts("ChainMap", "maps"), "maps"),
+    "collections.UserDict": _with_attributes(_parts("UserDict", "data"), "data"),
+    "collections.UserList": _with_attributes(_parts("UserList", "data"), "data"),
+    "collections.UserString": _with_attributes(_parts("UserString", "data"), "data"),
     "array.array": _array,
     "re.Pattern": _content("re.Pattern", lambda value: (value.pattern, value.flags)),
     "ipaddress.IPv4Address": _content("IPv4Address", int),
@@ -155,7 +173,7 @@ _RULES: dict[str, Rule] = {
     "ipaddress.IPv6Network": _content("IPv6Network", str),
     "ipaddress.IPv4Interface": _content("IPv4Interface", str),
     "ipaddress.IPv6Interface": _content("IPv6Interface", str),
-    "random.Random": lambda value: Node("Random", value.getstate()),
+    "random.Random": _with_attributes(lambda value: Node("Random", value.getstate()), "gauss_next"),
     "_io.BytesIO": _bytes_io,
     "_io.StringIO": _string_io,
     "operator.itemgetter": _itemgetter,
