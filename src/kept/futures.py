@@ -134,6 +134,43 @@ class KeptConcurrentFuture(KeptFuture[R]):
         return f"{type(self).__name__}({self._run.name!r}, {self.state})"
 
 
+class EndedFuture(KeptConcurrentFuture[R]):
+    """The future of a run that was over when it was submitted: a hit. It needs no lock, nor what comes with one."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, run: TaskRun, state: State[R]) -> None:
+        self._run = run
+        self._state = state
+
+    @property
+    def wrapped_future(self) -> concurrent.futures.Future[State[R]]:
+        """A future of `concurrent.futures` that has ended."""
+        ended: concurrent.futures.Future[State[R]] = concurrent.futures.Future()
+        ended.set_result(self._state)
+        return ended
+
+    @property
+    def state(self) -> State[R]:
+        """The final state of the run."""
+        return self._state
+
+    def done(self) -> bool:
+        """True."""
+        return True
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Return at once."""
+
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
+        """The value of the run."""
+        return self._state.result(raise_on_failure=raise_on_failure)
+
+    def add_done_callback(self, fn: Callable[[KeptFuture[R]], Any]) -> None:
+        """Call `fn(self)` at once."""
+        fn(self)
+
+
 class KeptFutureList(list[KeptFuture[R]]):
     """What `.map` returns: the futures, in the order of the inputs."""
 

@@ -14,7 +14,7 @@ from kept.engine.drivers import drive_to_end, drive_while_quick
 from kept.engine.effects import Effect
 from kept.engine.steps import TaskRunSteps
 from kept.exceptions import CancelledRun, ConfigurationError
-from kept.futures import KeptConcurrentFuture, KeptFuture, can_hold_handles, find_handles, unfinished
+from kept.futures import EndedFuture, KeptConcurrentFuture, KeptFuture, can_hold_handles, find_handles, unfinished
 from kept.settings import get_current_settings
 from kept.states import Cancelled, Crashed, State
 from kept.task_runners.base import Runnable, TaskRunner
@@ -62,17 +62,18 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         waits = list(wait_for or ())
         run = _SubmittedRun(task, parameters, waits, self._is_full)
         upstream = unfinished(find_handles([parameters, waits])) if waits or can_hold_handles(parameters) else []
+        if not upstream and _stays_as_it_is(parameters):
+            state = run.advance()
+            if state is not None:
+                return EndedFuture(run.run, state)
+        future = run.future()
+        self._pending.add(future)
+        future.add_done_callback(self._pending.discard)
         if upstream:
-            self._watch(run)
             _Countdown(upstream, lambda: self._take_thread(run))
-        elif not (_stays_as_it_is(parameters) and run.advance()):
-            self._watch(run)
+        else:
             self._take_thread(run)
-        return run.future
-
-    def _watch(self, run: _SubmittedRun) -> None:
-        self._pending.add(run.future)
-        run.future.add_done_callback(self._pending.discard)
+        return future
 
     def pending(self) -> list[KeptFuture[Any]]:
         """The futures of submitted runs that have not ended."""
@@ -133,7 +134,7 @@ class _SubmittedRun:
     one copy of the context in which it was submitted, whichever thread is at it.
     """
 
-    __slots__ = ("_claim", "_context", "_first", "_is_full", "_spec", "_steps", "_wrapped", "future")
+    __slots__ = ("_claim", "_context", "_first", "_future", "_is_full", "_spec", "_steps", "_wrapped", "run")
 
     def __init__(
         self, task: Runnable, parameters: dict[str, Any], wait_for: list[Any], is_full: Callable[[], bool]
@@ -141,24 +142,25 @@ class _SubmittedRun:
         self._is_full = is_full
         self._spec = task.spec
         self._context = contextvars.copy_context()
-        run = TaskRunSteps(task.spec, task, parameters)
-        self._steps = run.steps(wait_for)
+        steps = TaskRunSteps(task.spec, task, parameters)
+        self.run = steps.run
+        self._steps = steps.steps(wait_for)
         self._first: Effect | None = None
-        self._wrapped: concurrent.futures.Future[State[Any]] = concurrent.futures.Future()
         self._claim = [True]
-        self.future = KeptConcurrentFuture(run.run, self._wrapped, None if task.spec.is_async else self._help)
 
-    def advance(self) -> bool:
-        """Go on as long as that takes next to no time; whether that was to the end."""
+    def advance(self) -> State[Any] | None:
+        """Go on as long as that takes next to no time; the final state, if that was to the end."""
         try:
             self._first = self._context.run(drive_while_quick, self._steps)
         except StopIteration as end:
-            self._end(end.value)
-            return True
-        except BaseException as error:
-            self._crashed(error)
-            raise
-        return False
+            return end.value  # type: ignore[no-any-return]
+        return None
+
+    def future(self) -> KeptConcurrentFuture[Any]:
+        """The future of the run, which has not ended."""
+        self._wrapped: concurrent.futures.Future[State[Any]] = concurrent.futures.Future()
+        self._future = KeptConcurrentFuture(self.run, self._wrapped, None if self._spec.is_async else self._help)
+        return self._future
 
     def finish(self) -> None:
         """Go on to the end, and give the state to the future; nothing if somebody else is at it."""
@@ -199,11 +201,11 @@ class _SubmittedRun:
 
     def _end(self, state: State[Any]) -> None:
         # The future outlives the run, and must not hold on to all that the run needed.
-        self.future.forget_help()
+        self._future.forget_help()
         self._wrapped.set_result(state)
 
     def _crashed(self, error: BaseException) -> None:
-        state = self.future.state
+        state = self._future.state
         final = state if state.is_final() else Crashed(message=f"The run was interrupted by {error!r}", data=error)
         self._end(final)
 
