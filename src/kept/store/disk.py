@@ -40,6 +40,7 @@ from kept.exceptions import StoreError
 from kept.store.digests import PREFIX, digest_of, is_digest
 from kept.store.entry import Miss
 from kept.store.mapping import map_private
+from kept.utilities.blake import hasher
 
 logger = logging.getLogger("kept.store")
 
@@ -47,7 +48,7 @@ _FILE_PREFIX = "b3-"
 _MAP_FROM = 256 * 1024
 """Smaller blobs are read: mapping, and the page faults that follow, cost more than the copy."""
 _WINDOW = 64 << 20
-_IOV_MAX = 1000
+_COPY = 4 << 20
 _TEMPORARY_SECONDS = 3600.0
 """A file in tmp/ that nobody has touched for so long belonged to a writer that was killed."""
 
@@ -80,10 +81,8 @@ class DiskBlobs:
     def put(self, chunks: Sequence[bytes | memoryview]) -> str:
         pieces = [memoryview(chunk).cast("B") for chunk in chunks if len(chunk)]
         size = sum(len(piece) for piece in pieces)
-        digest = digest_of(pieces, size)
         try:
-            if not self._refreshed(digest):
-                self._write(digest, pieces, size)
+            digest = self._write(pieces, size)
             self._sweep()
         except OSError as error:
             raise StoreError(self._sentence(error)) from error
@@ -125,27 +124,32 @@ class DiskBlobs:
 
     # --- writing
 
-    def _write(self, digest: str, pieces: list[memoryview], size: int) -> None:
-        target = self._path(digest)
+    def _write(self, pieces: list[memoryview], size: int) -> str:
+        """Write and hash in one pass, so that the digest is that of the file whatever becomes of the value meanwhile.
+
+        The price is a file written in vain when the blob is here already, which is rare: a hit comes before that.
+        """
         temporary = self._temporary()
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o600)
         try:
             try:
-                _write_all(descriptor, pieces)
-                if _hash_file(descriptor, size) != digest:
-                    raise StoreError(
-                        "the value changed while it was being kept: don't let other threads change what a task returns"
-                    )
-                os.fchmod(descriptor, 0o400)
-                if not _BOOT:
-                    os.fsync(descriptor)
-                _seal(descriptor, digest, size)
+                digest = _write_all(descriptor, pieces, size)
+                known = self._refreshed(digest)
+                if not known:
+                    os.fchmod(descriptor, 0o400)
+                    if not _BOOT:
+                        os.fsync(descriptor)
+                    _seal(descriptor, digest, size)
             finally:
                 os.close(descriptor)
-            _rename(temporary, target)
+            if known:
+                _unlink(temporary)
+            else:
+                _rename(temporary, self._path(digest))
         except BaseException:
             _unlink(temporary)
             raise
+        return digest
 
     def _refreshed(self, digest: str) -> bool:
         """Whether the blob is already here and intact; its change time, by which upkeep tells its age, is
@@ -280,18 +284,34 @@ def _windows(descriptor: int, size: int) -> Iterator[bytes | memoryview]:
         yield map_private(descriptor, min(_WINDOW, size - start), start)
 
 
-def _write_all(descriptor: int, pieces: list[memoryview]) -> None:
-    """Write the pieces one after another, without joining them first."""
-    waiting = list(reversed(pieces))
-    while waiting:
-        group = waiting[-_IOV_MAX:][::-1]
-        written = os.writev(descriptor, group)
+def _write_all(descriptor: int, pieces: list[memoryview], size: int) -> str:
+    """Write the pieces one after another and return the digest of what was written.
+
+    Each part is copied first, and what is hashed and written is the copy: a value that another thread changes
+    meanwhile can't be hashed as one thing and written as another.
+    """
+    running = hasher(size)
+    copy = memoryview(bytearray(min(size, _COPY)))
+    filled = 0
+    for piece in pieces:
+        while piece:
+            count = min(len(piece), len(copy) - filled)
+            copy[filled : filled + count] = piece[:count]
+            piece, filled = piece[count:], filled + count
+            if filled == len(copy):
+                _write_part(descriptor, copy, running)
+                filled = 0
+    _write_part(descriptor, copy[:filled], running)
+    return PREFIX + running.hexdigest()
+
+
+def _write_part(descriptor: int, part: memoryview, running: blake3) -> None:
+    running.update(part)
+    while part:
+        written = os.write(descriptor, part)
         if not written:
             raise OSError(errno.ENOSPC, "nothing more could be written")
-        while waiting and written >= len(waiting[-1]):
-            written -= len(waiting.pop())
-        if written:
-            waiting[-1] = waiting[-1][written:]
+        part = part[written:]
 
 
 def _rename(source: str, target: str) -> None:

@@ -50,6 +50,7 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         self._closed = False
         self._process = os.getpid()
         self._free = threading.Semaphore(1)
+        self._starting = threading.Lock()
 
     def duplicate(self) -> ThreadPoolTaskRunner:
         """A fresh runner with the same options."""
@@ -83,17 +84,22 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         if self._closed:
             run.abandon()
             return
-        if self._pool is None or self._process != os.getpid():  # a forked child has none of the threads
-            self._process = os.getpid()
-            most = self.max_workers or get_current_settings().tasks.runner.thread_pool_max_workers or _MANY
-            self._pool = concurrent.futures.ThreadPoolExecutor(most, thread_name_prefix=_THREADS)
-            self._free = threading.Semaphore(most)
         try:
-            work = self._pool.submit(self._run, run)
+            work = self._threads().submit(self._run, run)
         except RuntimeError:  # the interpreter is shutting down
             run.abandon()
         else:
             work.add_done_callback(lambda work: run.abandon() if work.cancelled() else None)
+
+    def _threads(self) -> concurrent.futures.ThreadPoolExecutor:
+        if self._process != os.getpid():  # a forked child has none of the threads
+            self._process, self._pool, self._starting = os.getpid(), None, threading.Lock()
+        with self._starting:
+            if self._pool is None:
+                most = self.max_workers or get_current_settings().tasks.runner.thread_pool_max_workers or _MANY
+                self._free = threading.Semaphore(most)
+                self._pool = concurrent.futures.ThreadPoolExecutor(most, thread_name_prefix=_THREADS)
+            return self._pool
 
     def _run(self, run: _SubmittedRun) -> None:
         with self._free:
