@@ -30,7 +30,7 @@ class SettingsFile(NamedTuple):
     """What it sets, by dotted path within the table: `{"tasks.refresh_cache": True}`."""
 
     def where(self, dotted: str) -> str:
-        """The place of one setting, for messages: `/work/kept.toml, [tasks] refresh_cache`."""
+        """The place of one setting, for messages: `etl/kept.toml, [tasks] refresh_cache`."""
         *tables, key = (*self.table, *dotted.split("."))
         return f"{self.path}, " + (f"[{'.'.join(tables)}] {key}" if tables else key)
 
