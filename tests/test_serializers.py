@@ -532,3 +532,10 @@ def test_importing_serializers_imports_nothing_heavy() -> None:
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_json_refuses_a_dict_that_looks_like_a_mark_of_its_own() -> None:
+    with pytest.raises(SerializationError, match="__class__"):
+        JSONSerializer().dumps([{"__class__": "decimal.Decimal", "data": "1"}])
+    for value in ('text with "__class__" in it', [decimal.Decimal("1.5"), {"data": decimal.Decimal(2)}]):
+        assert JSONSerializer().loads(JSONSerializer().dumps(value)) == value

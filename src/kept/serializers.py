@@ -360,6 +360,9 @@ def kept_json_object_decoder(result: dict[str, Any]) -> Any:
     return decode(result["__class__"], result["data"], import_dotted)
 
 
+_OWN_DECODER = "kept.serializers.kept_json_object_decoder"
+
+
 class JSONSerializer(Serializer):
     """Writes values as JSON.
 
@@ -372,7 +375,7 @@ class JSONSerializer(Serializer):
     """The library: "json", or any module with `dumps` and `loads`, such as "orjson"."""
     object_encoder: str | None = "kept.serializers.kept_json_object_encoder"
     """The dotted name of a function that gives something JSON can hold for what it can't; None for none."""
-    object_decoder: str | None = "kept.serializers.kept_json_object_decoder"
+    object_decoder: str | None = _OWN_DECODER
     """The dotted name of a function that is given each decoded object and gives its replacement, or None."""
     dumps_kwargs: dict[str, Any] = {}
     """More arguments for the library's `dumps`."""
@@ -383,7 +386,7 @@ class JSONSerializer(Serializer):
         self,
         jsonlib: str = "json",
         object_encoder: str | None = "kept.serializers.kept_json_object_encoder",
-        object_decoder: str | None = "kept.serializers.kept_json_object_decoder",
+        object_decoder: str | None = _OWN_DECODER,
         dumps_kwargs: dict[str, Any] | None = None,
         loads_kwargs: dict[str, Any] | None = None,
     ) -> None:
@@ -402,8 +405,9 @@ class JSONSerializer(Serializer):
 
     def dumps(self, obj: Any) -> bytes:
         options = dict(self.dumps_kwargs)
+        marked: list[Any] = []
         if self.object_encoder:
-            options["default"] = import_dotted(self.object_encoder)
+            options["default"] = _noting(import_dotted(self.object_encoder), marked)
         dumps = library(self.jsonlib, "dumps", "loads").dumps
         try:
             text = dumps(obj, **options)
@@ -413,7 +417,13 @@ class JSONSerializer(Serializer):
                 f"{' -> '.join(path)}: {short(error)} ({kind_of(culprit)}). Return plain values, give an "
                 'object_encoder, or use result_serializer="pickle".'
             ) from error
-        return text.encode() if isinstance(text, str) else bytes(text)
+        content = text.encode() if isinstance(text, str) else bytes(text)
+        if self.object_decoder == _OWN_DECODER and content.count(b'"__class__"') > len(marked):
+            raise SerializationError(
+                "result: it holds the key '__class__', by which the JSON of kept marks types, so it would come back as "
+                'something else. Rename the key, or use result_serializer="pickle".'
+            )
+        return content
 
     def loads(self, blob: Any) -> Any:
         hook = import_dotted(self.object_decoder) if self.object_decoder else None
@@ -425,6 +435,14 @@ class JSONSerializer(Serializer):
             return json.loads(bytes(blob), object_hook=hook, **self.loads_kwargs)
         except Exception as error:
             raise SerializationError(_why_not_loaded(error)) from error
+
+
+def _noting(encoder: Callable[[Any], Any], marked: list[Any]) -> Callable[[Any], Any]:
+    def encode(value: Any) -> Any:
+        marked.append(value)
+        return encoder(value)
+
+    return encode
 
 
 def _json_culprit(obj: Any, error: Exception, dumps: Callable[[Any], Any]) -> tuple[list[str], Any, Exception]:
