@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
+from kept.context import FlowRun
 from kept.engine.decorated import Decorated
 from kept.engine.flows import FlowRunSteps
 from kept.engine.spec import FlowOptions, FlowSpec, checked, flow_spec
@@ -60,8 +61,9 @@ class Flow(Decorated[P, R]):
         """Where submitted tasks run; each run takes a fresh runner like this one."""
         return self.spec.options.task_runner or ThreadPoolTaskRunner()
 
-    def _steps(self, parameters: dict[str, Any]) -> FlowRunSteps:
-        return FlowRunSteps(self.spec, self, parameters, lambda: self.task_runner.duplicate())
+    def new_run(self, parameters: dict[str, Any], run: FlowRun | None = None) -> FlowRunSteps:
+        """A new run over these arguments, begun by whoever drives its `steps`; `run` is its record if there is one."""
+        return FlowRunSteps(self.spec, self, parameters, lambda: self.task_runner.duplicate(), run)
 
     def with_options(self, **options: Unpack[FlowKeywords]) -> Flow[P, R]:
         """The same flow with other options; those not named stay as they are."""

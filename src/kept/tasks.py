@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from kept.cache_policies import excluded_names
-from kept.context import FlowRunContext
+from kept.context import FlowRunContext, TaskRun
 from kept.engine.decorated import Decorated
 from kept.engine.spec import (
     TaskOptions,
@@ -87,8 +87,9 @@ class Task(Decorated[P, R]):
         """`module.qualname` of the function."""
         return self.spec.key
 
-    def _steps(self, parameters: dict[str, Any]) -> TaskRunSteps:
-        return TaskRunSteps(self.spec, self, parameters)
+    def new_run(self, parameters: dict[str, Any], run: TaskRun | None = None) -> TaskRunSteps:
+        """A new run over these arguments, begun by whoever drives its `steps`; `run` is its record if there is one."""
+        return TaskRunSteps(self.spec, self, parameters, run)
 
     if TYPE_CHECKING:
 

@@ -33,8 +33,8 @@ class Decorated(Generic[P, R]):
     def _new_spec(self, fn: Callable[..., Any], options: Any) -> Spec:
         raise NotImplementedError
 
-    def _steps(self, parameters: dict[str, Any]) -> Any:
-        """A new run, as an object whose `steps` are the run."""
+    def new_run(self, parameters: dict[str, Any]) -> Any:
+        """A new run over these arguments, begun by whoever drives its `steps`."""
         raise NotImplementedError
 
     def _set(self, fn: Callable[..., Any], options: Options) -> None:
@@ -75,11 +75,11 @@ class Decorated(Generic[P, R]):
             parameters = self.spec.binder.bind(args, kwargs)
             if self.spec.is_async:
                 return self._called_async(parameters, return_state, wait_for)
-            state = drive(self._steps(parameters).steps(wait_for))
+            state = drive(self.new_run(parameters).steps(wait_for))
             return state if return_state else state.result()
 
     async def _called_async(self, parameters: dict[str, Any], return_state: bool, wait_for: Any) -> Any:
-        state = await drive_async(self._steps(parameters).steps(wait_for))
+        state = await drive_async(self.new_run(parameters).steps(wait_for))
         return state if return_state else state.result()
 
     @property

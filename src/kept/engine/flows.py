@@ -43,9 +43,17 @@ class FlowRunSteps:
         flow: the user's flow, for contexts and hooks.
         parameters: the arguments by name.
         new_runner: makes the task runner for this run.
+        run: the record of the run; a new one by default.
     """
 
-    def __init__(self, spec: FlowSpec, flow: Any, parameters: dict[str, Any], new_runner: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        spec: FlowSpec,
+        flow: Any,
+        parameters: dict[str, Any],
+        new_runner: Callable[[], Any],
+        run: FlowRun | None = None,
+    ) -> None:
         self.spec = spec
         self.flow = flow
         self.parameters = parameters
@@ -54,7 +62,7 @@ class FlowRunSteps:
         around = current_run()
         parent = flow_context_of(around)
         self.is_subflow = around is not None
-        self.run = FlowRun(
+        self.run = run or FlowRun(
             new_id(),
             two_words(),
             current_tags(),

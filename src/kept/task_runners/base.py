@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
 from kept.engine.mapping import each_call
-from kept.engine.spec import TaskSpec
 from kept.futures import KeptFuture, KeptFutureList
 
 F = TypeVar("F", bound=KeptFuture[Any])
@@ -17,8 +16,11 @@ class Runnable(Protocol):
     """What a runner needs of a task."""
 
     @property
-    def spec(self) -> TaskSpec:
+    def spec(self) -> Any:
         """What runs."""
+
+    def new_run(self, parameters: dict[str, Any], run: Any = None) -> Any:
+        """A run over these arguments: its record as `run`, and its `steps(wait_for)` to drive."""
 
 
 class TaskRunner(Generic[F]):

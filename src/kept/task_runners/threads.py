@@ -12,7 +12,6 @@ from typing import Any
 
 from kept.engine.drivers import drive_to_end, drive_while_quick
 from kept.engine.effects import Effect
-from kept.engine.steps import TaskRunSteps
 from kept.exceptions import CancelledRun, ConfigurationError
 from kept.futures import EndedFuture, KeptConcurrentFuture, KeptFuture, can_hold_handles, find_handles, unfinished
 from kept.settings import get_current_settings
@@ -148,7 +147,7 @@ class _SubmittedRun:
         self._is_full = is_full
         self._spec = task.spec
         self._context = contextvars.copy_context()
-        steps = TaskRunSteps(task.spec, task, parameters)
+        steps = task.new_run(parameters)
         self.run = steps.run
         self._steps = steps.steps(wait_for)
         self._first: Effect | None = None
