@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kept.engine.spec import FlowKeywords
 
 P = ParamSpec("P")
-R = TypeVar("R")
+R = TypeVar("R", covariant=True)
 
 
 class Flow(Decorated[P, R]):
@@ -82,7 +82,7 @@ class Flow(Decorated[P, R]):
 
 
 @overload
-def flow(fn: Callable[P, R], /) -> Flow[P, R]: ...
+def flow(fn: Callable[P, R], /, **options: Unpack[FlowKeywords]) -> Flow[P, R]: ...
 
 
 @overload

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from kept.cache_policies import excluded_names
-from kept.context import FlowRunContext, TaskRun
+from kept.context import TaskRun
 from kept.engine.decorated import Decorated
 from kept.engine.spec import (
     TaskOptions,
@@ -19,9 +19,7 @@ from kept.engine.spec import (
     task_spec,
 )
 from kept.engine.steps import TaskRunSteps
-from kept.exceptions import MissingContextError
 from kept.fingerprint.source import source_digest
-from kept.futures import KeptFuture, KeptFutureList
 from kept.utilities.annotations import unmapped
 from kept.utilities.hashing import hash_objects
 
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from kept.engine.spec import TaskKeywords
 
 P = ParamSpec("P")
-R = TypeVar("R")
+R = TypeVar("R", covariant=True)
 _log = logging.getLogger("kept.tasks")
 
 
@@ -91,48 +89,6 @@ class Task(Decorated[P, R]):
         """A new run over these arguments, begun by whoever drives its `steps`; `run` is its record if there is one."""
         return TaskRunSteps(self.spec, self, parameters, run)
 
-    if TYPE_CHECKING:
-
-        def submit(self, /, *args: Any, **kwargs: Any) -> KeptFuture[R]:
-            """Start the task on the runner of the flow around."""
-
-        def map(self, /, *args: Any, **kwargs: Any) -> KeptFutureList[R]:
-            """Start the task for each element of the iterables among the arguments."""
-
-    else:
-
-        def submit(self, /, *args, return_state=False, wait_for=None, **kwargs):
-            """Start the task on the runner of the flow around, and return a future.
-
-            Arguments:
-                return_state: wait for the run and return its final `State`.
-                wait_for: futures to wait for whose values are not passed on.
-
-            Raises:
-                MissingContextError: there is no flow around.
-            """
-            future = _runner(self).submit(self, self.spec.binder.bind(args, kwargs), wait_for)
-            if not return_state:
-                return future
-            future.wait()
-            return future.state
-
-        def map(self, /, *args, return_state=False, wait_for=None, **kwargs):
-            """Start a run for each element of the iterables among the arguments, and return their futures.
-
-            Strings and bytes are values; wrap other iterables in `unmapped` to give them whole to each run.
-
-            Raises:
-                MappingMissingIterable: there is nothing to map over.
-                MappingLengthMismatch: the iterables differ in length.
-                MissingContextError: there is no flow around.
-            """
-            futures = _runner(self).map(self, self.spec.binder.bind(args, kwargs), wait_for)
-            if not return_state:
-                return futures
-            futures.wait()
-            return [future.state for future in futures]
-
     def with_options(self, **options: Unpack[TaskKeywords]) -> Task[P, R]:
         """The same task with other options; those not named stay as they are."""
         return self._with(options)
@@ -176,7 +132,7 @@ class _BoundTask:
 
 
 @overload
-def task(fn: Callable[P, R], /) -> Task[P, R]: ...
+def task(fn: Callable[P, R], /, **options: Unpack[TaskKeywords]) -> Task[P, R]: ...
 
 
 @overload
@@ -223,16 +179,6 @@ def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
         return [backoff_factor * 2**retry for retry in range(retries)]
 
     return delays
-
-
-def _runner(task: Task[..., Any]) -> Any:
-    flow = FlowRunContext.get()
-    if flow is None or flow.task_runner is None:
-        raise MissingContextError(
-            f"Task {task.name!r} can't be submitted here: a task runner belongs to a flow run, and there is none. "
-            "Call it inside a function decorated with @flow, or call the task itself instead of .submit or .map."
-        )
-    return flow.task_runner
 
 
 def _warn_of_contradictions(spec: TaskSpec) -> None:

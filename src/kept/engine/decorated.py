@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar, cast
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, ClassVar, Generic, Literal, NoReturn, ParamSpec, TypeVar, cast, overload
 
+from kept.context import FlowRunContext
 from kept.engine.drivers import drive, drive_async
 from kept.engine.spec import Options, Spec, check_callable, check_name, checked
+from kept.exceptions import MissingContextError
+from kept.futures import KeptFuture, KeptFutureList
+from kept.states import State
 
 P = ParamSpec("P")
-R = TypeVar("R")
+R = TypeVar("R", covariant=True)
+T = TypeVar("T")
 Self = TypeVar("Self", bound="Decorated[..., Any]")
-Hook = Callable[..., Any]
+Hook = TypeVar("Hook", bound=Callable[..., Any])
+WaitFor = Iterable[Any] | None
 
 # What Prefect's documentation names, and this version does not have.
 _NOT_BUILT = frozenset({"apply_async", "delay", "deploy", "serve", "visualize"})
 
 
+# The overloads below: calls as the function takes them come first, since an editor shows the first; then those with
+# options of ours, whose other arguments can't be checked because typing allows no keyword between P.args and P.kwargs;
+# and for `submit` and `map` those with futures and iterables in place of values. The run of an async function has the
+# value that its coroutine gives. `NoReturn` stands for functions without annotations: it is what `Any` matches first.
 class Decorated(Generic[P, R]):
     """A function and its spec. Each option is an attribute."""
 
@@ -58,29 +68,152 @@ class Decorated(Generic[P, R]):
         """As an argument it is the function that it stands for."""
         return self.spec.fn
 
-    if TYPE_CHECKING:
+    @overload
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
-        def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            """Run it here and now."""
+    @overload
+    def __call__(
+        self: Decorated[..., NoReturn],
+        /,
+        *args: Any,
+        return_state: Literal[True],
+        wait_for: WaitFor = None,
+        **kwargs: Any,
+    ) -> State[Any]: ...
 
-    else:
+    @overload
+    def __call__(
+        self: Decorated[..., Coroutine[Any, Any, T]],
+        /,
+        *args: Any,
+        return_state: Literal[True],
+        wait_for: WaitFor = None,
+        **kwargs: Any,
+    ) -> Coroutine[Any, Any, State[T]]: ...
 
-        def __call__(self, /, *args, return_state=False, wait_for=None, **kwargs):
-            """Run it here and now, and return what its function returns.
+    @overload
+    def __call__(
+        self, /, *args: Any, return_state: Literal[True], wait_for: WaitFor = None, **kwargs: Any
+    ) -> State[R]: ...
 
-            Arguments:
-                return_state: return the final `State` instead, and raise nothing for a failed run.
-                wait_for: futures to wait for whose values are not passed on.
-            """
-            parameters = self.spec.binder.bind(args, kwargs)
-            if self.spec.is_async:
-                return self._called_async(parameters, return_state, wait_for)
-            state = drive(self.new_run(parameters).steps(wait_for))
-            return state if return_state else state.result()
+    @overload
+    def __call__(self, /, *args: Any, wait_for: WaitFor, **kwargs: Any) -> R: ...
+
+    def __call__(  # type: ignore[misc]  # a function may not take the names of our two options
+        self, /, *args: Any, return_state: bool = False, wait_for: WaitFor = None, **kwargs: Any
+    ) -> Any:
+        """Run it here and now, and return what its function returns.
+
+        Arguments:
+            return_state: return the final `State` instead, and raise nothing for a failed run.
+            wait_for: futures to wait for whose values are not passed on.
+        """
+        parameters = self.spec.binder.bind(args, kwargs)
+        if self.spec.is_async:
+            return self._called_async(parameters, return_state, wait_for)
+        state = drive(self.new_run(parameters).steps(wait_for))
+        return state if return_state else state.result()
 
     async def _called_async(self, parameters: dict[str, Any], return_state: bool, wait_for: Any) -> Any:
         state = await drive_async(self.new_run(parameters).steps(wait_for))
         return state if return_state else state.result()
+
+    @overload
+    def submit(  # type: ignore[overload-overlap]  # as above
+        self: Decorated[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> KeptFuture[T]: ...
+
+    @overload
+    def submit(self, /, *args: P.args, **kwargs: P.kwargs) -> KeptFuture[R]: ...
+
+    @overload
+    def submit(
+        self: Decorated[..., Coroutine[Any, Any, T]],
+        /,
+        *args: Any,
+        return_state: Literal[True],
+        wait_for: WaitFor = None,
+        **kwargs: Any,
+    ) -> State[T]: ...
+
+    @overload
+    def submit(
+        self, /, *args: Any, return_state: Literal[True], wait_for: WaitFor = None, **kwargs: Any
+    ) -> State[R]: ...
+
+    @overload
+    def submit(
+        self: Decorated[..., Coroutine[Any, Any, T]], /, *args: Any, wait_for: WaitFor = None, **kwargs: Any
+    ) -> KeptFuture[T]: ...
+
+    @overload
+    def submit(self, /, *args: Any, wait_for: WaitFor = None, **kwargs: Any) -> KeptFuture[R]: ...
+
+    def submit(  # type: ignore[misc]  # as above
+        self, /, *args: Any, return_state: bool = False, wait_for: WaitFor = None, **kwargs: Any
+    ) -> Any:
+        """Start it on the runner of the flow around, and return a future.
+
+        Arguments:
+            return_state: wait for the run and return its final `State`.
+            wait_for: futures to wait for whose values are not passed on.
+
+        Raises:
+            MissingContextError: there is no flow around.
+        """
+        future = self._runner().submit(self, self.spec.binder.bind(args, kwargs), wait_for)
+        if not return_state:
+            return future
+        future.wait()
+        return future.state
+
+    @overload
+    def map(
+        self: Decorated[..., Coroutine[Any, Any, T]],
+        /,
+        *args: Any,
+        return_state: Literal[True],
+        wait_for: WaitFor = None,
+        **kwargs: Any,
+    ) -> list[State[T]]: ...
+
+    @overload
+    def map(
+        self, /, *args: Any, return_state: Literal[True], wait_for: WaitFor = None, **kwargs: Any
+    ) -> list[State[R]]: ...
+
+    @overload
+    def map(
+        self: Decorated[..., Coroutine[Any, Any, T]], /, *args: Any, wait_for: WaitFor = None, **kwargs: Any
+    ) -> KeptFutureList[T]: ...
+
+    @overload
+    def map(self, /, *args: Any, wait_for: WaitFor = None, **kwargs: Any) -> KeptFutureList[R]: ...
+
+    def map(self, /, *args: Any, return_state: bool = False, wait_for: WaitFor = None, **kwargs: Any) -> Any:
+        """Start a run for each element of the iterables among the arguments, and return their futures.
+
+        Strings and bytes are values; wrap other iterables in `unmapped` to give them whole to each run.
+
+        Raises:
+            MappingMissingIterable: there is nothing to map over.
+            MappingLengthMismatch: the iterables differ in length.
+            MissingContextError: there is no flow around.
+        """
+        futures = self._runner().map(self, self.spec.binder.bind(args, kwargs), wait_for)
+        if not return_state:
+            return futures
+        futures.wait()
+        return [future.state for future in futures]
+
+    def _runner(self) -> Any:
+        flow = FlowRunContext.get()
+        if flow is None or flow.task_runner is None:
+            raise MissingContextError(
+                f"{type(self).__name__} {self.name!r} can't be submitted here: a task runner belongs to a flow run, "
+                "and there is none. Do it inside a function decorated with @flow, or call it without .submit or .map."
+            )
+        return flow.task_runner
 
     @property
     def fn(self) -> Callable[P, R]:

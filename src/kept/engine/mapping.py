@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from kept.engine.spec import TaskSpec
+from kept.engine.spec import Spec
 from kept.exceptions import MappingLengthMismatch, MappingMissingIterable
 from kept.futures import KeptFuture, resolve_futures_to_results
 from kept.states import State
@@ -14,7 +14,7 @@ from kept.utilities.annotations import BaseAnnotation, allow_failure, unmapped
 _WHOLE = (str, bytes, bytearray)
 
 
-def each_call(spec: TaskSpec, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def each_call(spec: Spec, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The parameters of each run: iterables element by element, everything else the same each time.
 
     Strings and bytes are values, not iterables, and so is what stands in `unmapped(...)` or is a default.
@@ -35,17 +35,17 @@ def each_call(spec: TaskSpec, parameters: dict[str, Any]) -> Iterator[dict[str, 
     return ({name: fixed[name] if name in fixed else varied[name][i] for name in parameters} for i in range(count))
 
 
-def _common_length(spec: TaskSpec, varied: dict[str, list[Any]]) -> int:
+def _common_length(spec: Spec, varied: dict[str, list[Any]]) -> int:
     lengths = {name: len(elements) for name, elements in varied.items()}
     if not lengths:
         raise MappingMissingIterable(
-            f"No iterable parameters were received by map() of task {spec.name!r}: pass a list, or any other iterable, "
+            f"No iterable parameters were received by map() of {spec.binder.label}: pass a list, or another iterable, "
             f"for at least one of {', '.join(spec.binder.names) or 'its parameters, of which it has none'}."
         )
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise MappingLengthMismatch(
-            f"The iterables passed to map() of task {spec.name!r} differ in length: {told}. Wrap what is meant for "
+            f"The iterables passed to map() of {spec.binder.label} differ in length: {told}. Wrap what is meant for "
             "every run in unmapped(...)."
         )
     return next(iter(lengths.values()))
@@ -65,6 +65,6 @@ def _elements(value: Any) -> list[Any] | None:
         return None
 
 
-def _is_default(spec: TaskSpec, name: str, value: Any) -> bool:
+def _is_default(spec: Spec, name: str, value: Any) -> bool:
     parameter = spec.binder.signature.parameters.get(name)
     return parameter is not None and parameter.default is value
