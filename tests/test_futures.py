@@ -274,6 +274,7 @@ def test_resolving_a_failed_future_to_its_result_raises() -> None:
         lambda f: Box(f),
         lambda f: Sealed(f),
         lambda f: Named(k=f),
+        lambda f: collections.deque([f], maxlen=3),
         lambda f: collections.OrderedDict(k=f),
         lambda f: collections.defaultdict(list, k=f),
         lambda f: [[[[f]]]],
@@ -299,6 +300,18 @@ def test_a_default_dict_keeps_its_default() -> None:
 def test_the_checks_of_a_dataclass_do_not_run_again() -> None:
     replaced = replace_handles(Sealed(done(1)), lambda handle: handle.result())
     assert (replaced.content, replaced.built) == (1, ["once"])
+
+
+def test_classes_of_attrs_are_looked_into() -> None:
+    attrs = pytest.importorskip("attrs")
+
+    def refuse(self: Any, attribute: Any, value: Any) -> None:
+        assert not isinstance(value, int), "what stands in a future is not checked again"
+
+    for define in (attrs.define, attrs.frozen):
+        drawn = define(type("Drawn", (), {"content": attrs.field(validator=refuse)}))
+        replaced = replace_handles([drawn(done(1))], lambda handle: handle.result())
+        assert (type(replaced[0]), replaced[0].content) == (drawn, 1)
 
 
 def test_models_of_pydantic_are_looked_into() -> None:
@@ -337,6 +350,20 @@ def test_a_structure_that_holds_itself_ends() -> None:
     loop.append(future)
     assert find_handles(loop) == [future]
     assert replace_handles(loop, lambda handle: handle.result())[2] == 1
+
+
+def test_a_task_can_be_given_a_structure_that_holds_itself() -> None:
+    @task
+    def second(value: list[Any]) -> Any:
+        return value[1]
+
+    @flow
+    def f() -> Any:
+        loop: list[Any] = []
+        loop += [loop, second.submit([0, 1])]
+        return second(loop)
+
+    assert f() == 1
 
 
 def test_iterators_are_not_consumed() -> None:

@@ -682,10 +682,13 @@ def test_a_hook_that_raises_is_logged_and_harmless(log: Lines) -> None:
     def broken(task: Any, run: Any, state: Any) -> None:
         raise RuntimeError("hook trouble")
 
+    def leave(task: Any, run: Any, state: Any) -> None:
+        raise SystemExit(3)
+
     def after(task: Any, run: Any, state: Any) -> None:
         seen.append("after")
 
-    assert add.with_options(on_running=[broken], on_completion=[broken, after])(1) == 2
+    assert add.with_options(on_running=[broken], on_completion=[broken, leave, after])(1) == 2
     assert seen == ["after"]
     assert len(log.having("ERROR", "while running hook 'broken'")) == 2
     assert "RuntimeError: hook trouble" in log

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import subprocess
 import sys
 import threading
@@ -374,6 +375,23 @@ def test_values_are_remembered_and_seen_from_inside() -> None:
                 inner.get("other")
 
 
+def test_what_is_got_is_a_copy_until_it_is_set_again() -> None:
+    with transaction() as txn:
+        txn.set("list", [1, 2])
+        changed = txn.get("list")
+        changed.append(3)
+        assert txn.get("list") == [1, 2]
+        txn.set("list", changed)
+        assert txn.get("list") == [1, 2, 3]
+
+
+def test_what_can_not_be_copied_is_given_itself() -> None:
+    lock = threading.Lock()
+    with transaction() as txn:
+        txn.set("lock", lock)
+        assert txn.get("lock") is lock
+
+
 def test_tasks_see_the_transaction_that_they_are_in() -> None:
     @task
     def step() -> Any:
@@ -402,6 +420,50 @@ def test_a_value_can_be_staged_under_a_key() -> None:
         record = txn.read()
         assert record is not None
         assert record.result == {"n": 1}
+
+
+def test_a_key_alone_tells_later_that_it_was_done() -> None:
+    with transaction(key="mine") as txn:
+        assert not txn.is_committed()
+    with transaction(key="mine") as txn:
+        assert txn.is_committed()
+    with pytest.raises(KeyError), transaction(key="failed"):
+        raise KeyError
+    assert visible("mine", "failed") == ["mine"]
+
+
+def test_a_transaction_begins_with_its_block_and_knows_the_one_around() -> None:
+    outer, inner = transaction(key="outer"), transaction()
+    assert outer.is_pending()
+    with outer, inner:
+        assert outer.is_active()
+        assert inner.get_parent() is outer
+        assert Transaction.get_active() is inner
+    assert outer.get_parent() is None
+    assert repr(outer) == "Transaction(key='outer', state=COMMITTED)"
+
+
+def test_the_isolation_level_can_be_given_by_its_name() -> None:
+    level: Any = "SERIALIZABLE"
+    with transaction(key="mine", isolation_level=level) as txn:
+        assert txn.isolation_level is SERIALIZABLE
+        assert get_result_store().locks().is_locked("mine")
+        with transaction(key="mine"):
+            pass  # the lock is held around: waiting for it would never end
+        assert get_result_store().locks().is_locked("mine")
+    assert not get_result_store().locks().is_locked("mine")
+
+
+def test_hooks_that_raise_are_told_to_the_logger_given(caplog: pytest.LogCaptureFixture) -> None:
+    def leave(txn: Any) -> None:
+        raise SystemExit(3)
+
+    seen: list[str] = []
+    logger = logging.LoggerAdapter(logging.getLogger("mine"), {})
+    with transaction(key="a", logger=logger) as txn:
+        txn.stage(1, on_commit_hooks=[leave, lambda txn: seen.append("after")])
+    assert [record.name for record in caplog.records] == ["mine"]
+    assert seen == ["after"]
 
 
 def test_staged_hooks_run_with_the_outcome() -> None:
@@ -632,6 +694,106 @@ def test_a_store_that_refuses_is_told_by_the_block(home: Path) -> None:
             raise OSError("no space left")
 
     store = ResultStore(result_storage=Refusing())
+    undone: list[str] = []
     with pytest.raises(Exception, match="no space left"), transaction(key="a", store=store) as txn:
-        txn.stage(1)
+        txn.stage(1, on_rollback_hooks=[lambda txn: undone.append(txn.key)])
     assert isinstance(store.lookup("a"), Miss)
+    assert txn.is_rolled_back()
+    assert undone == ["a"]
+
+
+def test_the_methods_of_an_async_transaction_are_awaited_and_its_hooks_run_on_the_loop() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        hooked = asyncio.Event()
+
+        async def note(txn: Any) -> None:
+            assert asyncio.get_running_loop() is loop
+            hooked.set()
+
+        async with atransaction(key="a", commit_mode=CommitMode.OFF) as txn:
+            assert await txn.read() is None
+            txn.stage(1, on_commit_hooks=[note])
+        assert not hooked.is_set()
+        assert await txn.commit()
+        assert hooked.is_set()
+        assert not await txn.rollback()
+        async with atransaction(key="a") as txn:
+            assert txn.is_committed()
+            record = await txn.read()
+            assert record is not None
+            assert record.result == 1
+
+    asyncio.run(main())
+
+
+def test_the_commit_of_an_async_transaction_does_not_hold_up_the_loop() -> None:
+    class Slow:
+        def __init__(self) -> None:
+            self.files: dict[str, bytes] = {}
+            self.asked = threading.Event()
+            self.go_on = threading.Event()
+
+        def read_path(self, path: str) -> bytes:
+            if path not in self.files:
+                raise FileNotFoundError(path)
+            return self.files[path]
+
+        def write_path(self, path: str, content: bytes) -> None:
+            self.asked.set()
+            assert self.go_on.wait(10)
+            self.files[path] = content
+
+    async def main() -> None:
+        storage = Slow()
+
+        async def meanwhile() -> None:
+            while not storage.asked.is_set():
+                await asyncio.sleep(0)
+            storage.go_on.set()
+
+        other = asyncio.ensure_future(meanwhile())
+        async with atransaction(key="a", store=ResultStore(result_storage=storage)) as txn:
+            txn.stage(1)
+        await other
+        assert txn.is_committed()
+
+    asyncio.run(main())
+
+
+READER = """
+import sys
+from kept.results import ResultStore
+store, seen, keys = ResultStore(), [False], [f"key-{i}" for i in range(100)]
+print("ready", flush=True)
+while not all(seen):
+    keys.reverse()
+    seen = [store.exists(key) for key in keys]
+    assert seen == sorted(seen), "one is there, and one that is looked for later is not"
+"""
+
+WRITER = """
+import os, signal, sys
+from kept import task
+from kept.transactions import transaction
+@task(cache_key_fn=lambda context, parameters: f"key-{parameters['i']}")
+def step(i): return "x" * 1000
+with transaction():
+    for i in range(100):
+        step(i)
+    if sys.argv[1] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_another_process_sees_all_of_a_transaction_or_nothing(home: Path) -> None:
+    def write(how: str) -> int:
+        return subprocess.run([sys.executable, "-c", WRITER, how], capture_output=True, timeout=60).returncode
+
+    with subprocess.Popen([sys.executable, "-c", READER], stdout=subprocess.PIPE, text=True) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "ready\n"
+        assert write("killed") == -9
+        assert visible(*(f"key-{i}" for i in range(100))) == []
+        assert write("whole") == 0
+        assert reader.wait(60) == 0

@@ -10,6 +10,7 @@ import operator
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -292,7 +293,8 @@ def can_hold_handles(parameters: dict[str, Any]) -> bool:
 
 
 def find_handles(expr: Any) -> list[Any]:
-    """The futures, states and annotations inside a value: in lists, tuples, sets, dicts, dataclasses and models.
+    """The futures, states and annotations inside a value: in lists, tuples, sets, deques, dicts, dataclasses,
+    classes of attrs and models of pydantic.
 
     What stands inside an annotation is not listed, only the annotation.
     """
@@ -318,7 +320,7 @@ def _find(value: Any, found: list[Any], seen: set[int]) -> None:
 
 
 def _children(value: Any) -> Any:
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, _SEQUENCES):
         return value
     if isinstance(value, dict):
         return [*value.keys(), *value.values()]
@@ -331,6 +333,8 @@ def _field_names(value: Any) -> Iterable[str]:
         return ()
     if dataclasses.is_dataclass(value):
         return [field.name for field in dataclasses.fields(value)]
+    if hasattr(type(value), "__attrs_attrs__"):
+        return [field.name for field in type(value).__attrs_attrs__]
     pydantic = sys.modules.get("pydantic")
     if pydantic is not None and isinstance(value, pydantic.BaseModel):
         return list(type(value).model_fields)
@@ -366,7 +370,7 @@ def _rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
         return _same_kind(value, dict(zip(after[:half], after[half:], strict=True)))
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*after)
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, _SEQUENCES):
         return _same_kind(value, after)
     names = [name for name in _field_names(value) if hasattr(value, name)]
     return _with_fields(value, dict(zip(names, after, strict=True)))
@@ -387,12 +391,12 @@ def _refilled(value: Any, content: Any) -> Any:
         return type(value)(content)
     twin = copy.copy(value)
     twin.clear()
-    twin.extend(content) if isinstance(value, list) else twin.update(content)
+    twin.extend(content) if hasattr(value, "extend") else twin.update(content)
     return twin
 
 
 def _with_fields(value: Any, changed: dict[str, Any]) -> Any:
-    if not dataclasses.is_dataclass(value):
+    if not (dataclasses.is_dataclass(value) or hasattr(type(value), "__attrs_attrs__")):
         twin = copy.copy(value)
     else:  # without any code of its class, such as __getstate__: that expects values where there are futures
         twin = object.__new__(type(value))
@@ -526,14 +530,15 @@ def _differs(value: Any, expected: str) -> bool:
         return True
 
 
-def _is_built_in(value: Any) -> bool:
+def _is_built_in(value: Any, around: tuple[int, ...] = ()) -> bool:
     """Whether a value is a tree of builtin containers, as far as anything stands in it that could hold a future."""
     if value.__class__ in _ATOMS or isinstance(value, _HANDLES):
         return True
-    if value.__class__ not in _CONTAINERS:
+    if value.__class__ not in _CONTAINERS or id(value) in around:
         return False
-    return all(map(_is_built_in, _children(value)))
+    return all(_is_built_in(child, (*around, id(value))) for child in _children(value))
 
 
 _CONTAINERS = frozenset({list, tuple, dict, set, frozenset, KeptFutureList})
+_SEQUENCES = (list, tuple, set, frozenset, deque)
 _HANDLES = (KeptFuture, State, BaseAnnotation, Unread)

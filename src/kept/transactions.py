@@ -7,24 +7,29 @@ is one way into the store, and a run that dies on the way leaves nothing visible
 
 from __future__ import annotations
 
-import contextlib
+import copy
 import enum
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from types import TracebackType
+from typing import Any, TypeVar
 
 from kept.context import new_id
 from kept.exceptions import ConfigurationError, RollBack
 from kept.results import ResultRecord, ResultStore, get_result_store
 from kept.store.completing import completed
 from kept.store.entry import Entry
+from kept.utilities.effects import Call, Io, Lock
 
-Hook = Callable[["Transaction"], Any]
+T = TypeVar("T")
+Hook = Callable[[Any], Any]
+Steps = Generator[Call | Io | Lock, Any, T]
+Logger = logging.Logger | logging.LoggerAdapter[Any]
 
-_active: ContextVar[Transaction | None] = ContextVar("kept_transaction", default=None)
+_active: ContextVar[BaseTransaction | None] = ContextVar("kept_transaction", default=None)
 _joining = threading.Lock()
 _UNSET = object()
 _log = logging.getLogger("kept.transactions")
@@ -60,19 +65,27 @@ class TransactionState(enum.Enum):
     COMMITTED = "COMMITTED"
 
 
-class Transaction:
-    """What is staged, and the hooks to run when it commits or rolls back. Made by `transaction()`."""
+_ENDED = (TransactionState.COMMITTED, TransactionState.ROLLED_BACK)
+
+
+class BaseTransaction:
+    """What is staged, and the hooks to run when it commits or rolls back.
+
+    What takes time is written once, as generators of effects; `Transaction` and `AsyncTransaction` drive them.
+    """
 
     __slots__ = (
         "_ended",
         "_entries",
-        "_holder",
+        "_named",
         "_values",
         "children",
         "commit_mode",
+        "holder",
         "isolation_level",
         "key",
         "locks",
+        "logger",
         "of_task",
         "on_commit_hooks",
         "on_rollback_hooks",
@@ -87,11 +100,12 @@ class Transaction:
         self,
         key: str | None = None,
         store: ResultStore | None = None,
-        commit_mode: CommitMode = CommitMode.LAZY,
-        isolation_level: IsolationLevel = IsolationLevel.READ_COMMITTED,
+        commit_mode: CommitMode | None = None,
+        isolation_level: IsolationLevel | None = None,
         overwrite: bool = False,
         write_on_commit: bool = True,
-        parent: Transaction | None = None,
+        logger: Logger | None = None,
+        parent: BaseTransaction | None = None,
         of_task: bool = False,
     ) -> None:
         self.key = key
@@ -100,23 +114,32 @@ class Transaction:
         self.isolation_level = isolation_level
         self.overwrite = overwrite
         self.write_on_commit = write_on_commit
+        self.logger = logger or _log
         self.parent = parent
         self.of_task = of_task
-        self.children: list[Transaction] = []
+        self.children: list[BaseTransaction] = []
+        self.holder = ""
         self.locks: Any = None
-        self.state = TransactionState.ACTIVE
+        self.state = TransactionState.ACTIVE if of_task else TransactionState.PENDING
         self.on_commit_hooks: list[Hook] = []
         self.on_rollback_hooks: list[Hook] = []
         self._ended = False
         self._entries: list[Entry] = []
-        self._holder = ""
+        self._named = False
         self._values: dict[str, Any] = {}
 
-    @property
-    def holder(self) -> str:
-        """Who holds the lock on the key, where one is needed: this transaction and no other."""
-        self._holder = self._holder or f"transaction-{new_id()}"
-        return self._holder
+    @classmethod
+    def get_active(cls) -> BaseTransaction | None:
+        """The innermost transaction that is open here, or None."""
+        return _active.get()
+
+    def get_parent(self) -> BaseTransaction | None:
+        """The transaction around this one, or None."""
+        return self.parent
+
+    def is_pending(self) -> bool:
+        """Whether its block has not begun."""
+        return self.state is TransactionState.PENDING
 
     def is_active(self) -> bool:
         """Whether work is still going on in it."""
@@ -139,20 +162,18 @@ class Transaction:
         self._values[name] = value
 
     def get(self, name: str, default: Any = _UNSET) -> Any:
-        """A value that was `set` here or in a transaction around. Raises `ValueError` without one or a default."""
+        """A copy of a value that was `set` here or in a transaction around; `set` it again to change it.
+
+        What can't be copied, a connection or a lock, is given itself. Raises `ValueError` for a name that was not set
+        if there is no default.
+        """
         if name in self._values:
-            return self._values[name]
+            return _copied(self._values[name])
         if self.parent is not None:
             return self.parent.get(name, default)
         if default is _UNSET:
             raise ValueError(f"Nothing was set under {name!r} in this transaction, and no default was given.")
         return default
-
-    def read(self) -> ResultRecord | None:
-        """The result kept under the key of this transaction, or None."""
-        if self.key is None or self.store is None or not self.store.exists(self.key):
-            return None
-        return self.store.read(self.key)
 
     def stage(
         self,
@@ -166,9 +187,78 @@ class Transaction:
         self.on_rollback_hooks += on_rollback_hooks or []
         self.on_commit_hooks += on_commit_hooks or []
 
-    def finish(
+    def beginning(self) -> Steps[None]:
+        """Take the place inside the transaction around, lock the key if need be, and see what is kept under it."""
+        parent = self.parent = _active.get()
+        self.commit_mode = self.commit_mode or (parent.commit_mode if parent else CommitMode.LAZY)
+        isolation = self.isolation_level or (parent.isolation_level if parent else None)
+        self.isolation_level = IsolationLevel(isolation or IsolationLevel.READ_COMMITTED)
+        self._named = self.key is not None
+        if self._named:
+            self.store = self.store or get_result_store()
+        elif self.isolation_level is IsolationLevel.SERIALIZABLE and not parent:
+            raise ConfigurationError("A SERIALIZABLE transaction locks its key, and this one has none: pass key=...")
+        self.key = self.key or new_id()
+        yield from self._locking()
+        self.state = TransactionState.ACTIVE
+        activate(self)
+        try:
+            if self._named and not self.overwrite and (yield self._asking("exists")):
+                self.state = TransactionState.COMMITTED
+                self._ended = True
+        except BaseException:
+            self._leave()
+            raise
+
+    def _locking(self) -> Steps[None]:
+        if self._named and self.isolation_level is IsolationLevel.SERIALIZABLE and not self._is_locked_around():
+            assert self.store is not None and self.key is not None
+            manager = self.store.locks()
+            self.holder = f"transaction-{new_id()}"
+            yield Lock(manager, self.key, self.holder)
+            self.locks = manager
+
+    def _is_locked_around(self) -> bool:
+        """Whether a transaction around this one holds the lock on the same key: waiting for it would never end."""
+        around = self.parent
+        while around is not None and not (around.locks is not None and around.key == self.key):
+            around = around.parent
+        return around is not None
+
+    def _asking(self, verb: str) -> Io:
+        """A question to the store about the key."""
+        assert self.store is not None
+        return Io(getattr(self.store, verb), (self.key,), self.store.slow)
+
+    def reading(self) -> Steps[ResultRecord | None]:
+        """The result kept under the key, or None."""
+        if self.key is None or self.store is None or not (yield self._asking("exists")):
+            return None
+        return (yield self._asking("read"))  # type: ignore[no-any-return]
+
+    def ending(self, error: BaseException | None) -> Steps[bool]:
+        """The end of the block, by `error` if there is one; whether that was a `RollBack`, which goes no further."""
+        try:
+            if error is None:
+                yield from self.finishing()
+            else:
+                yield from self.rolling_back()
+            return isinstance(error, RollBack)
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        deactivate(self)
+        if self.locks is not None:
+            try:
+                self.locks.release_lock(self.key, self.holder)
+            except Exception as problem:  # the lock is gone, with the folder it was in or by a hold timeout
+                self.logger.warning("The lock on %r can't be given back: %s", self.key, problem)
+            self.locks = None
+
+    def finishing(
         self, entry: Entry | None = None, on_rollback: Iterable[Hook] = (), on_commit: Iterable[Hook] = ()
-    ) -> None:
+    ) -> Steps[None]:
         """End it: commit, or wait for the transaction around. Raises `StoreError` if nothing could be published.
 
         Arguments:
@@ -179,61 +269,66 @@ class Transaction:
             return
         if entry is not None:
             self._entries = [entry]
+        elif self._named and not self._entries:
+            self.stage(None)  # a key is what one asks later whether this was done
         self.on_rollback_hooks += on_rollback
         self.on_commit_hooks += on_commit
         if self.commit_mode is CommitMode.OFF:
             return
-        if self.commit_mode is CommitMode.EAGER or not self._follows():
-            self.commit()
+        around = None if self.commit_mode is CommitMode.EAGER else self._follow()
+        if around is None:
+            yield from self.committing()
+        elif around.is_rolled_back():
+            yield from self.rolling_back()
 
-    def _follows(self) -> bool:
-        """Whether the outcome is that of a transaction around: one that goes on, or one that was rolled back.
+    def _follow(self) -> BaseTransaction | None:
+        """The transaction around whose outcome is that of this one: one that goes on, or one that was rolled back.
 
         Work on another thread may end when the transaction in which it was submitted is over. What a task keeps does
         not wait for the task that called it: only a transaction that the user opened holds results back.
         """
         around = self.parent
         while around is not None:
-            if self.of_task and around.of_task:
-                around = around.parent
-                continue
-            with _joining:
-                if not around._ended:
-                    self.state = TransactionState.STAGED
-                    around.children.append(self)
-                    return True
-            if around.is_rolled_back():
-                return self.rollback()
+            if not (self.of_task and around.of_task):
+                with _joining:
+                    if not around._ended:
+                        self.state = TransactionState.STAGED
+                        around.children.append(self)
+                        return around
+                if around.is_rolled_back():
+                    return around
             around = around.parent
-        return False
+        return None
 
-    def commit(self) -> bool:
-        """Publish everything staged here and inside, in one step per store; then run the commit hooks.
-
-        Raises:
-            StoreError: the store refused, so nothing was published.
-        """
-        if self.state in (TransactionState.COMMITTED, TransactionState.ROLLED_BACK):
+    def committing(self) -> Steps[bool]:
+        """Publish everything staged here and inside, in one step per store; then run the commit hooks."""
+        if self.state in _ENDED:
             return self.is_committed()
         members = self._end()
-        _publish(members)
+        try:
+            for store, entries in _by_store(members):
+                yield Io(store.publish, (entries,), store.slow)
+        except BaseException:
+            if not self.of_task:  # what a task did is done, whether or not its result could be kept
+                yield from self.rolling_back()
+            raise
         for member in members:
             member.state = TransactionState.COMMITTED
         for member in members:
-            member._run_hooks(member.on_commit_hooks, "commit")
+            yield from member._hooks(member.on_commit_hooks, "commit")
         return True
 
-    def rollback(self) -> bool:
+    def rolling_back(self) -> Steps[bool]:
         """Drop everything staged here and inside, and run the rollback hooks, last staged first."""
-        if self.state in (TransactionState.COMMITTED, TransactionState.ROLLED_BACK):
+        if self.state in _ENDED:
             return self.is_rolled_back()
         members = self._end(TransactionState.ROLLED_BACK)
         for member in reversed(members):
             member._entries = []
-            member._run_hooks(list(reversed(member.on_rollback_hooks)), "rollback")
+            yield from member._hooks(reversed(member.on_rollback_hooks), "rollback")
         return True
 
-    def _end(self, state: TransactionState | None = None) -> list[Transaction]:
+    def _end(self, state: TransactionState | None = None) -> list[BaseTransaction]:
         """This and all inside, innermost first; nothing can join them any more."""
         with _joining:
             members = list(self._members())
@@ -242,23 +337,152 @@ class Transaction:
                 member.state = state or member.state
         return members
 
-    def _members(self) -> Iterator[Transaction]:
+    def _members(self) -> Iterator[BaseTransaction]:
         for child in self.children:
             yield from child._members()
         yield self
 
-    def _run_hooks(self, hooks: list[Hook], moment: str) -> None:
+    def _hooks(self, hooks: Iterable[Hook], moment: str) -> Steps[None]:
         for hook in hooks:
             name = getattr(hook, "__name__", repr(hook))
             try:
-                completed(hook(self))
-            except Exception:
-                _log.exception(
-                    "The %s hook %r of transaction %r raised; the others run all the same.",
-                    moment,
-                    name,
-                    self.key,
+                completed((yield Call(hook, (self,), {}, None)))
+            except (Exception, SystemExit):
+                self.logger.exception(
+                    "The %s hook %r of transaction %r raised; the others run all the same.", moment, name, self.key
                 )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(key={self.key!r}, state={self.state.value})"
+
+
+class Transaction(BaseTransaction):
+    """A transaction for plain code. Made by `transaction()`, and begun by `with`."""
+
+    __slots__ = ()
+
+    def read(self) -> ResultRecord | None:
+        """The result kept under the key of this transaction, or None."""
+        return _driven(self.reading())
+
+    def commit(self) -> bool:
+        """Publish everything staged here and inside, in one step per store; then run the commit hooks.
+
+        Raises:
+            StoreError: the store refused, so this was rolled back.
+        """
+        return _driven(self.committing())
+
+    def rollback(self) -> bool:
+        """Drop everything staged here and inside, and run the rollback hooks, last staged first."""
+        return _driven(self.rolling_back())
+
+    def finish(
+        self, entry: Entry | None = None, on_rollback: Iterable[Hook] = (), on_commit: Iterable[Hook] = ()
+    ) -> None:
+        """End it: commit, or wait for the transaction around."""
+        _driven(self.finishing(entry, on_rollback, on_commit))
+
+    def __enter__(self) -> Transaction:
+        _driven(self.beginning())
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> bool | None:
+        return _driven(self.ending(error))
+
+
+class AsyncTransaction(BaseTransaction):
+    """A transaction for async code, which never holds up the event loop. Made by `atransaction()`."""
+
+    __slots__ = ()
+
+    async def read(self) -> ResultRecord | None:
+        """The result kept under the key of this transaction, or None."""
+        return await _awaited(self.reading())
+
+    async def commit(self) -> bool:
+        """Publish everything staged here and inside, in one step per store; then run the commit hooks.
+
+        Raises:
+            StoreError: the store refused, so this was rolled back.
+        """
+        return await _awaited(self.committing())
+
+    async def rollback(self) -> bool:
+        """Drop everything staged here and inside, and run the rollback hooks, last staged first."""
+        return await _awaited(self.rolling_back())
+
+    async def __aenter__(self) -> AsyncTransaction:
+        await _awaited(self.beginning())
+        return self
+
+    async def __aexit__(
+        self, kind: object, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        return await _awaited(self.ending(error))
+
+
+def _driven(steps: Steps[T]) -> T:
+    """What the steps return, done in plain code."""
+    try:
+        effect = next(steps)
+        while True:
+            try:
+                if isinstance(effect, Lock):
+                    answer = effect.manager.acquire_lock(effect.key, effect.holder)
+                else:
+                    answer = effect.fn(*effect.args)
+            except BaseException as error:
+                effect = steps.throw(error)
+            else:
+                effect = steps.send(answer)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+async def _awaited(steps: Steps[T]) -> T:
+    """What the steps return, done in async code."""
+    try:
+        effect = next(steps)
+        while True:
+            try:
+                answer = await _answer(effect)
+            except BaseException as error:
+                effect = steps.throw(error)
+            else:
+                effect = steps.send(answer)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+async def _answer(effect: Call | Io | Lock) -> Any:
+    import asyncio  # noqa: PLC0415 - 30 ms that only async callers need
+
+    if isinstance(effect, Lock):
+        acquire = getattr(effect.manager, "aacquire_lock", None)
+        if acquire is not None:
+            return await acquire(effect.key, effect.holder)
+        return await asyncio.to_thread(effect.manager.acquire_lock, effect.key, effect.holder)
+    if isinstance(effect, Io) and effect.slow:
+        return await asyncio.to_thread(effect.fn, *effect.args)
+    answer = effect.fn(*effect.args)
+    return await answer if hasattr(answer, "__await__") else answer
+
+
+def _copied(value: Any) -> Any:
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # a class of the user's may raise anything
+        return value
+
+
+def _by_store(members: list[BaseTransaction]) -> list[tuple[ResultStore, list[Entry]]]:
+    """The entries of all members, together where they go into the same store."""
+    found: dict[int, tuple[ResultStore, list[Entry]]] = {}
+    for member in members:
+        if member._entries and member.store is not None:
+            found.setdefault(id(member.store.entries), (member.store, []))[1].extend(member._entries)
+    return list(found.values())
 
 
 def _forget() -> None:
@@ -271,93 +495,22 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-class AsyncTransaction(Transaction):
-    """A transaction opened by `atransaction()`."""
-
-    __slots__ = ()
-
-
-def _publish(members: list[Transaction]) -> None:
-    if len(members) == 1:
-        only = members[0]
-        if only._entries and only.store is not None:
-            only.store.publish(only._entries)
-        return
-    by_store: dict[int, tuple[ResultStore, list[Entry]]] = {}
-    for member in members:
-        if member._entries and member.store is not None:
-            by_store.setdefault(id(member.store.entries), (member.store, []))[1].extend(member._entries)
-    for store, entries in by_store.values():
-        store.publish(entries)
-
-
-def get_transaction() -> Transaction | None:
+def get_transaction() -> BaseTransaction | None:
     """The innermost transaction that is open here, or None."""
     return _active.get()
 
 
-def _begin(
-    kind: type[Transaction],
-    key: str | None,
-    store: ResultStore | None,
-    commit_mode: CommitMode | None,
-    isolation_level: IsolationLevel | None,
-    overwrite: bool,
-    write_on_commit: bool,
-) -> Transaction:
-    parent = _active.get()
-    if isolation_level is IsolationLevel.SERIALIZABLE and key is None:
-        raise ConfigurationError("A SERIALIZABLE transaction locks its key, and this one has none: pass key=...")
-    txn = kind(
-        key=key or new_id(),
-        store=store or (get_result_store() if key is not None else None),
-        commit_mode=commit_mode or (parent.commit_mode if parent else CommitMode.LAZY),
-        isolation_level=isolation_level or (parent.isolation_level if parent else IsolationLevel.READ_COMMITTED),
-        overwrite=overwrite,
-        write_on_commit=write_on_commit,
-        parent=parent,
-    )
-    if txn.isolation_level is IsolationLevel.SERIALIZABLE and txn.store is not None:
-        txn.locks = txn.store.locks()
-    return txn
-
-
-def activate(txn: Transaction) -> None:
+def activate(txn: BaseTransaction) -> None:
     """Make `txn` the innermost one, until `deactivate` is called with it."""
     _active.set(txn)
 
 
-def deactivate(txn: Transaction) -> None:
+def deactivate(txn: BaseTransaction) -> None:
     """Go back to the transaction around `txn`, if that is the innermost one here."""
     if _active.get() is txn:
         _active.set(txn.parent)
 
 
-@contextlib.contextmanager
-def _opened(txn: Transaction) -> Iterator[Transaction]:
-    activate(txn)
-    try:
-        _find_committed(txn)
-        yield txn
-    except BaseException as error:
-        txn.rollback()
-        if not isinstance(error, RollBack):
-            raise
-    else:
-        txn.finish()
-    finally:
-        deactivate(txn)
-        if txn.locks is not None:
-            txn.locks.release_lock(txn.key, txn.holder)
-
-
-def _find_committed(txn: Transaction) -> None:
-    if txn.store is not None and txn.key is not None and not txn.overwrite and txn.store.exists(txn.key):
-        txn.state = TransactionState.COMMITTED
-        txn._ended = True
-
-
-@contextlib.contextmanager
 def transaction(
     key: str | None = None,
     store: ResultStore | None = None,
@@ -365,36 +518,30 @@ def transaction(
     isolation_level: IsolationLevel | None = None,
     overwrite: bool = False,
     write_on_commit: bool = True,
-) -> Iterator[Transaction]:
-    """Keep what the tasks inside return only if the whole block succeeds.
+    logger: Logger | None = None,
+) -> Transaction:
+    """Keep what the tasks inside return only if the whole block succeeds; to be used as `with transaction() as txn:`.
 
     Arguments:
-        key: a name under which a value can be staged and found again; none by default.
+        key: a name under which this is known to be done, and a value can be staged; none by default.
         store: where it is kept; the store of the run around by default.
         commit_mode: when to publish; together with the transaction around by default.
         isolation_level: how to be kept apart from others with the same key.
         overwrite: ignore a result that is kept under the key.
-        write_on_commit: whether a staged value is kept at all.
+        write_on_commit: whether anything is kept under the key.
+        logger: who is told of hooks that raise; the logger `kept.transactions` by default.
     """
-    txn = _begin(Transaction, key, store, commit_mode, isolation_level, overwrite, write_on_commit)
-    if txn.locks is not None:
-        txn.locks.acquire_lock(txn.key, txn.holder)
-    with _opened(txn):
-        yield txn
+    return Transaction(key, store, commit_mode, isolation_level, overwrite, write_on_commit, logger)
 
 
-@contextlib.asynccontextmanager
-async def atransaction(
+def atransaction(
     key: str | None = None,
     store: ResultStore | None = None,
     commit_mode: CommitMode | None = None,
     isolation_level: IsolationLevel | None = None,
     overwrite: bool = False,
     write_on_commit: bool = True,
-) -> AsyncIterator[Transaction]:
-    """`transaction()`, for `async with`."""
-    txn = _begin(AsyncTransaction, key, store, commit_mode, isolation_level, overwrite, write_on_commit)
-    if txn.locks is not None:
-        await txn.locks.aacquire_lock(txn.key, txn.holder)
-    with _opened(txn):
-        yield txn
+    logger: Logger | None = None,
+) -> AsyncTransaction:
+    """`transaction()`, for `async with`; its `read`, `commit` and `rollback` are to be awaited."""
+    return AsyncTransaction(key, store, commit_mode, isolation_level, overwrite, write_on_commit, logger)

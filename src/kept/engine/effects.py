@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any, NamedTuple, TypeVar
 
 from kept.futures import KeptFuture
+from kept.utilities.effects import Call, Io, Lock
 
-
-class Call(NamedTuple):
-    """Call the user's function, and await what it returns if it is async."""
-
-    fn: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    timeout: float | None
-    """Seconds after which it is stopped with `RunTimeout`."""
+__all__ = ["Call", "Effect", "Io", "Lock", "RunTimeout", "Sleep", "Steps", "Wait"]
 
 
 class Sleep(NamedTuple):
@@ -28,23 +21,6 @@ class Wait(NamedTuple):
     """Wait until these have ended."""
 
     futures: list[KeptFuture[Any]]
-
-
-class Lock(NamedTuple):
-    """Take a lock, however long that lasts. It is given back by a plain call."""
-
-    manager: Any
-    key: str
-    holder: str
-
-
-class Io(NamedTuple):
-    """Call a function of ours that reads or writes."""
-
-    fn: Callable[..., Any]
-    args: tuple[Any, ...]
-    slow: bool
-    """Whether an event loop should not wait for it. The embedded store answers in microseconds, a thread in fifty."""
 
 
 Effect = Call | Sleep | Wait | Lock | Io

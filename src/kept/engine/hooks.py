@@ -20,7 +20,7 @@ def run_hooks(
         log_run(log, logging.INFO, f"Running hook {name!r} in response to entering state {args[-1].name!r}", label)
         try:
             yield from asked(hook, args)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             log_run(
                 log,
                 logging.ERROR,
