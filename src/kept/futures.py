@@ -7,6 +7,7 @@ import contextlib
 import copy
 import dataclasses
 import operator
+import pickle
 import sys
 import threading
 import time
@@ -66,6 +67,12 @@ class KeptFuture(Generic[R]):
     def add_done_callback(self, fn: Callable[[KeptFuture[R]], Any]) -> None:
         """Call `fn(self)` when the run has ended, at once if it has."""
         raise NotImplementedError
+
+    def __reduce__(self) -> Any:
+        raise pickle.PicklingError(
+            f"{self!r} can't be pickled: a future belongs to the process in which its run was submitted. Pass on its "
+            "result() or its state instead."
+        )
 
 
 class KeptConcurrentFuture(KeptFuture[R]):

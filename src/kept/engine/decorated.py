@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, Literal, NoReturn, ParamSpec, TypeVar
 
 from kept.context import FlowRunContext
 from kept.engine.drivers import drive, drive_async
+from kept.engine.pickling import reduced
 from kept.engine.spec import Options, Spec, check_callable, check_name, checked
 from kept.exceptions import MissingContextError
 from kept.futures import KeptFuture, KeptFutureList
@@ -67,6 +68,20 @@ class Decorated(Generic[P, R]):
     def __kept_fingerprint__(self) -> Any:
         """As an argument it is the function that it stands for."""
         return self.spec.fn
+
+    def __copy__(self: Self) -> Self:
+        twin: Self = object.__new__(type(self))
+        twin.__dict__.update(vars(self))
+        return twin
+
+    def __deepcopy__(self: Self, memo: Any) -> Self:
+        return self.__copy__()  # the spec is never changed, only replaced
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
+
+    def __setstate__(self, state: Any) -> None:
+        self.__dict__.update(state if isinstance(state, dict) else vars(state))
 
     @overload
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R: ...
