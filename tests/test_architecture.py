@@ -76,6 +76,8 @@ LAZY_LIBRARIES = {
 
 # Other imports inside functions: the module, what it imports there, and why not at the top.
 LAZY_IMPORTS = {
+    ("cli.profile", "kept.cli.edit"): "tomlkit costs as much as typer; only the commands that write need it",
+    ("settings.profiles", "difflib"): "only misspelt names need it; it costs as much as all settings",
     ("cli.config", "kept.cli.edit"): "tomlkit costs as much as typer; only the commands that write need it",
     ("engine.drivers", "kept.engine.aio"): "it imports asyncio, 30 ms that only async runs need",
     ("filesystems", "fsspec"): "an optional library",

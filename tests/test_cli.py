@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kept.cli.config import text_of
 from kept.cli.edit import erase, write
+from kept.cli.texts import text_of
 from kept.exceptions import ConfigurationError
 from kept.settings import ALL_SETTINGS, KEPT_HOME, KEPT_TASKS_REFRESH_CACHE, find_setting
 from kept.settings.files import SettingsFile, find_settings_file
@@ -25,8 +25,9 @@ class Done:
 
 
 def kept(*arguments: str, cwd: Path, **environment: str) -> Done:
-    """Run `python -m kept` with these arguments, none of our variables but those given."""
+    """Run `python -m kept` with these arguments, none of our variables but those given, and a HOME of its own."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("KEPT_")}
+    ours["HOME"] = str(cwd.with_name(f"{cwd.name}-home"))
     return Done(
         subprocess.run(
             [sys.executable, "-m", "kept", *arguments],
@@ -47,8 +48,11 @@ class TestVersion:
         assert facts["kept"] == "0.1.0"
         assert facts["Python"].startswith(".".join(map(str, sys.version_info[:3])))
         assert facts["store"] == f"{tmp_path / 'home' / 'storage'} (auto, not there yet)"
-        assert facts["settings"] == "no file"
+        assert (facts["settings"], facts["profile"]) == ("no file", "default")
         assert {"platform", "SQLite", "blake3", "numpy"} <= facts.keys()
+
+    def test_is_an_option_too(self, tmp_path: Path) -> None:
+        assert kept("--version", cwd=tmp_path).out == "0.1.0\n"
 
     def test_answers_when_the_settings_are_wrong_too(self, tmp_path: Path) -> None:
         done = kept("version", cwd=tmp_path, KEPT_DEBUG_MODE="maybe")
@@ -80,17 +84,18 @@ class TestView:
         (tmp_path / "kept.toml").write_text("[tasks]\ndefault_retries = 3\n")
         done = kept("config", "view", cwd=tmp_path, KEPT_DEBUG_MODE="1")
         assert done.out.splitlines() == [
+            "KEPT_PROFILE=default",
             "KEPT_DEBUG_MODE=true  (from the variable KEPT_DEBUG_MODE)",
             f"KEPT_TASKS_DEFAULT_RETRIES=3  (from {tmp_path / 'kept.toml'}, [tasks] default_retries)",
         ]
 
     def test_lists_all_settings_when_asked(self, tmp_path: Path) -> None:
         done = kept("config", "view", "--show-defaults", "--hide-sources", cwd=tmp_path)
-        assert [line.partition("=")[0] for line in done.out.splitlines()] == [s.name for s in ALL_SETTINGS]
+        assert [line.partition("=")[0] for line in done.out.splitlines()[1:]] == [s.name for s in ALL_SETTINGS]
 
     def test_says_so_when_there_is_nothing_to_list(self, tmp_path: Path) -> None:
         done = kept("config", "view", cwd=tmp_path)
-        assert (done.code, done.out) == (0, "")
+        assert (done.code, done.out) == (0, "KEPT_PROFILE=default\n")
         assert "All settings have their defaults" in done.err
 
     def test_fails_with_one_sentence_when_a_setting_is_wrong(self, tmp_path: Path) -> None:
@@ -107,9 +112,11 @@ class TestView:
             assert setting.read(text, "the test") == setting.read(setting.default, "the default")
 
 
-class TestSet:
+class TestSetInTheProject:
     def test_makes_a_kept_toml_where_there_is_none(self, tmp_path: Path) -> None:
-        done = kept("config", "set", "KEPT_TASKS_REFRESH_CACHE=yes", "tasks.default_retries=2", cwd=tmp_path)
+        done = kept(
+            "config", "set", "--project", "KEPT_TASKS_REFRESH_CACHE=yes", "tasks.default_retries=2", cwd=tmp_path
+        )
         assert done.out.splitlines() == [
             f"Set KEPT_TASKS_REFRESH_CACHE=true in {tmp_path / 'kept.toml'}.",
             f"Set KEPT_TASKS_DEFAULT_RETRIES=2 in {tmp_path / 'kept.toml'}.",
@@ -120,7 +127,7 @@ class TestSet:
         file = tmp_path / "kept.toml"
         file.write_text("# why\n[tasks]\nrefresh_cache = true  # for now\n\n[logging]\nlevel = 'INFO'\n")
         file.chmod(0o640)
-        kept("config", "set", "KEPT_TASKS_REFRESH_CACHE=no", "KEPT_HOME=~/elsewhere", cwd=tmp_path)
+        kept("config", "set", "--project", "KEPT_TASKS_REFRESH_CACHE=no", "KEPT_HOME=~/elsewhere", cwd=tmp_path)
         assert file.read_text() == (
             "# why\nhome = \"~/elsewhere\"\n\n[tasks]\nrefresh_cache = false  # for now\n\n[logging]\nlevel = 'INFO'\n"
         )
@@ -130,13 +137,13 @@ class TestSet:
     def test_writes_to_the_nearest_file_above(self, tmp_path: Path) -> None:
         (tmp_path / "kept.toml").touch()
         (tmp_path / "below").mkdir()
-        assert kept("config", "set", "KEPT_DEBUG_MODE=1", cwd=tmp_path / "below").code == 0
+        assert kept("config", "set", "--project", "KEPT_DEBUG_MODE=1", cwd=tmp_path / "below").code == 0
         assert (tmp_path / "kept.toml").read_text() == "debug_mode = true\n"
 
     def test_writes_to_pyproject_toml_where_settings_are_already_there(self, tmp_path: Path) -> None:
         file = tmp_path / "pyproject.toml"
         file.write_text("[project]\nname = 'x'  # mine\n\n[tool.kept]\ndebug_mode = true\n\n[tool.other]\ny = 1\n")
-        assert kept("config", "set", "KEPT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS=4", cwd=tmp_path).code == 0
+        assert kept("config", "set", "--project", "KEPT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS=4", cwd=tmp_path).code == 0
         found = find_settings_file(tmp_path)
         assert found is not None
         assert found.values == {"debug_mode": True, "tasks.runner.thread_pool_max_workers": 4}
@@ -145,19 +152,19 @@ class TestSet:
 
     def test_leaves_a_pyproject_toml_without_our_table_alone(self, tmp_path: Path) -> None:
         (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n")
-        kept("config", "set", "KEPT_DEBUG_MODE=1", cwd=tmp_path)
+        kept("config", "set", "--project", "KEPT_DEBUG_MODE=1", cwd=tmp_path)
         assert (tmp_path / "pyproject.toml").read_text() == "[project]\nname = 'x'\n"
         assert (tmp_path / "kept.toml").exists()
 
     def test_follows_a_link_to_the_file(self, tmp_path: Path) -> None:
         (tmp_path / "real.toml").write_text("")
         (tmp_path / "kept.toml").symlink_to("real.toml")
-        kept("config", "set", "KEPT_DEBUG_MODE=1", cwd=tmp_path)
+        kept("config", "set", "--project", "KEPT_DEBUG_MODE=1", cwd=tmp_path)
         assert (tmp_path / "kept.toml").is_symlink()
         assert (tmp_path / "real.toml").read_text() == "debug_mode = true\n"
 
     def test_says_when_a_variable_wins_over_what_it_wrote(self, tmp_path: Path) -> None:
-        done = kept("config", "set", "KEPT_DEBUG_MODE=1", cwd=tmp_path, KEPT_DEBUG_MODE="0")
+        done = kept("config", "set", "--project", "KEPT_DEBUG_MODE=1", cwd=tmp_path, KEPT_DEBUG_MODE="0")
         assert "The variable KEPT_DEBUG_MODE is set to '0' and wins over the file" in done.err
 
     @pytest.mark.parametrize(
@@ -173,7 +180,7 @@ class TestSet:
         ],
     )
     def test_checks_everything_before_it_writes_anything(self, assignment: str, message: str, tmp_path: Path) -> None:
-        done = kept("config", "set", "KEPT_DEBUG_MODE=1", assignment, cwd=tmp_path)
+        done = kept("config", "set", "--project", "KEPT_DEBUG_MODE=1", assignment, cwd=tmp_path)
         assert done.code == 1
         assert done.err.startswith("Error: ")
         assert message in done.err
@@ -182,14 +189,14 @@ class TestSet:
 
     def test_does_not_touch_a_damaged_file(self, tmp_path: Path) -> None:
         (tmp_path / "kept.toml").write_text("[tasks\n")
-        done = kept("config", "set", "KEPT_DEBUG_MODE=1", cwd=tmp_path)
+        done = kept("config", "set", "--project", "KEPT_DEBUG_MODE=1", cwd=tmp_path)
         assert done.code == 1
         assert "kept.toml is not valid TOML" in done.err
         assert (tmp_path / "kept.toml").read_text() == "[tasks\n"
 
     def test_refuses_a_value_where_a_table_should_be(self, tmp_path: Path) -> None:
         (tmp_path / "kept.toml").write_text("tasks = 3\n")
-        done = kept("config", "set", "tasks.default_retries=1", cwd=tmp_path)
+        done = kept("config", "set", "--project", "tasks.default_retries=1", cwd=tmp_path)
         assert (done.code, done.err) == (
             1,
             f"Error: {tmp_path / 'kept.toml'}: tasks is a value there, not a table.\n",
@@ -214,11 +221,11 @@ class TestSet:
         assert setting.path not in erased.values
 
 
-class TestUnset:
+class TestUnsetInTheProject:
     def test_takes_settings_out_and_leaves_the_rest(self, tmp_path: Path) -> None:
         file = tmp_path / "kept.toml"
         file.write_text("debug_mode = true # a\n[tasks]\n# b\nrefresh_cache = true\ndefault_retries = 1\n")
-        done = kept("config", "unset", "KEPT_TASKS_REFRESH_CACHE", "debug_mode", cwd=tmp_path)
+        done = kept("config", "unset", "--project", "KEPT_TASKS_REFRESH_CACHE", "debug_mode", cwd=tmp_path)
         assert done.out.splitlines() == [
             f"Unset KEPT_TASKS_REFRESH_CACHE in {file}.",
             f"Unset KEPT_DEBUG_MODE in {file}.",
@@ -226,9 +233,9 @@ class TestUnset:
         assert file.read_text() == "[tasks]\n# b\ndefault_retries = 1\n"
 
     def test_refuses_what_is_not_set(self, tmp_path: Path) -> None:
-        assert "KEPT_HOME is set in no file" in kept("config", "unset", "KEPT_HOME", cwd=tmp_path).err
+        assert "KEPT_HOME is set in no file" in kept("config", "unset", "--project", "KEPT_HOME", cwd=tmp_path).err
         (tmp_path / "kept.toml").touch()
-        done = kept("config", "unset", "KEPT_HOME", cwd=tmp_path)
+        done = kept("config", "unset", "--project", "KEPT_HOME", cwd=tmp_path)
         assert done.code == 1
         assert done.err == (f"Error: KEPT_HOME is not set in {tmp_path / 'kept.toml'}, so there is nothing to unset.\n")
 
@@ -244,7 +251,10 @@ class TestValidate:
     def test_counts_what_is_right(self, tmp_path: Path) -> None:
         (tmp_path / "kept.toml").write_text("debug_mode = true\n")
         done = kept("config", "validate", cwd=tmp_path, KEPT_TASKS_DEFAULT_RETRIES="1")
-        assert (done.code, done.out) == (0, f"All settings are right: 2 set, {tmp_path / 'kept.toml'}.\n")
+        assert (done.code, done.out) == (
+            0,
+            f"All settings are right: 2 set, {tmp_path / 'kept.toml'}, profile 'default'.\n",
+        )
 
     def test_names_all_that_is_wrong_a_line_each(self, tmp_path: Path) -> None:
         (tmp_path / "kept.toml").write_text("debug_mod = true\n[tasks]\ndefault_retries = -1\n")
@@ -266,5 +276,5 @@ def test_a_wrong_command_gets_usage_and_no_traceback(tmp_path: Path) -> None:
 
 
 def test_help_names_every_command(tmp_path: Path) -> None:
-    assert all(word in kept("--help", cwd=tmp_path).out for word in ("config", "version"))
+    assert all(word in kept("--help", cwd=tmp_path).out for word in ("config", "profile", "version"))
     assert all(word in kept("config", "-h", cwd=tmp_path).out for word in ("view", "set", "unset", "validate"))

@@ -1,4 +1,4 @@
-"""The command line: `kept version`, `kept config ...`.
+"""The command line: `kept version`, `kept config ...`, `kept profile ...`.
 
 A command asks the package and prints the answer; what it finds out belongs into the package. Typer and
 tomlkit are imported here and nowhere else, and nothing else imports this folder.
@@ -6,12 +6,15 @@ tomlkit are imported here and nowhere else, and nothing else imports this folder
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import Annotated
 
 import typer
 
-from kept.cli import config, version
+from kept.cli import config, profile, version
 from kept.exceptions import KeptException
+from kept.settings.profiles import PROFILE_VARIABLE
 
 app = typer.Typer(
     help="Runs Python workflows and keeps what their steps return.",
@@ -22,7 +25,28 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(config.app, name="config")
+app.add_typer(profile.app, name="profile")
 app.command("version")(version.show)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version.version_of("kept"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    profile: Annotated[
+        str | None, typer.Option("--profile", "-p", metavar="NAME", help="Use this profile, this time.")
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", "-v", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Take what goes for every command."""
+    if profile is not None:
+        os.environ[PROFILE_VARIABLE] = profile
 
 
 def main() -> None:

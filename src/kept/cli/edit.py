@@ -14,6 +14,7 @@ from tomlkit.items import Table
 from kept.exceptions import ConfigurationError
 from kept.settings import Setting
 from kept.settings.files import KEPT_FILE, SettingsFile, parse_toml
+from kept.settings.profiles import Profile, ProfilesFile
 
 Tables = Container | Table
 
@@ -25,9 +26,9 @@ def write(file: SettingsFile | None, folder: Path, values: Mapping[Setting[Any],
     def change(document: Tables) -> None:
         for setting, value in values.items():
             *tables, key = (*target.table, *setting.path.split("."))
-            _table(document, tables, target)[key] = str(value) if _is_text(value) else value
+            _table(document, tables, target.path)[key] = _as_toml(value)
 
-    _rewrite(target, change)
+    _rewrite(target.path, change)
     return target.path
 
 
@@ -46,33 +47,88 @@ def erase(file: SettingsFile | None, settings: Sequence[Setting[Any]]) -> Path:
     def change(document: Tables) -> None:
         for setting in dict.fromkeys(settings):
             *tables, key = (*file.table, *setting.path.split("."))
-            del _table(document, tables, file)[key]
+            del _table(document, tables, file.path)[key]
 
-    _rewrite(file, change)
+    _rewrite(file.path, change)
     return file.path
 
 
-def _is_text(value: object) -> bool:
+def write_profile(file: ProfilesFile, name: str, values: Mapping[str, object]) -> None:
+    """Set `values` in the profile of that name, which is made if it isn't there."""
+
+    def change(document: Tables) -> None:
+        table = _table(document, ("profiles", name), file.path)
+        for key, value in values.items():
+            table[key] = _as_toml(value)
+
+    _rewrite(file.path, change, make_folder=True)
+
+
+def erase_from_profile(profile: Profile, settings: Sequence[Setting[Any]]) -> None:
+    """Take `settings` out of a profile. Raises `ConfigurationError` if one of them isn't in it."""
+    keys = [key for setting in settings for key in (setting.name, *setting.aliases) if key in profile.values]
+    for setting in settings:
+        if not {setting.name, *setting.aliases} & set(keys):
+            raise ConfigurationError(
+                f"{setting.name} is not set in profile {profile.name!r}, so there is nothing to unset."
+            )
+
+    def change(document: Tables) -> None:
+        for key in dict.fromkeys(keys):
+            del _table(document, ("profiles", profile.name), profile.path)[key]
+
+    _rewrite(profile.path, change)
+
+
+def activate_profile(file: ProfilesFile, name: str) -> None:
+    """Make the profile of that name the active one."""
+
+    def change(document: Tables) -> None:
+        document["active"] = name
+
+    _rewrite(file.path, change, make_folder=True)
+
+
+def rename_profile(file: ProfilesFile, name: str, new_name: str) -> None:
+    """Give a profile another name, and let it be the active one if it was."""
+
+    def change(document: Tables) -> None:
+        profiles = _table(document, ("profiles",), file.path)
+        profiles[new_name] = profiles.pop(name)
+        if file.active == name:
+            document["active"] = new_name
+
+    _rewrite(file.path, change)
+
+
+def delete_profile(file: ProfilesFile, name: str) -> None:
+    """Delete a profile."""
+    _rewrite(file.path, lambda document: _table(document, ("profiles",), file.path).remove(name))
+
+
+def _as_toml(value: object) -> object:
     # TOML has no word for nothing: the text "none" stands for it, as in the environment.
-    return value is None or isinstance(value, Path)
+    return str(value) if value is None or isinstance(value, Path) else value
 
 
-def _table(document: Tables, names: Sequence[str], file: SettingsFile) -> Any:
+def _table(document: Tables, names: Sequence[str], path: Path) -> Any:
     table: Any = document
     for depth, name in enumerate(names, 1):
         if name not in table:
             table[name] = tomlkit.table(is_super_table=depth < len(names))
         table = table[name]
         if not hasattr(table, "items"):
-            raise ConfigurationError(f"{file.path}: {'.'.join(names[:depth])} is a value there, not a table.")
+            raise ConfigurationError(f"{path}: {'.'.join(names[:depth])} is a value there, not a table.")
     return table
 
 
-def _rewrite(file: SettingsFile, change: Callable[[Tables], None]) -> None:
+def _rewrite(path: Path, change: Callable[[Tables], object], *, make_folder: bool = False) -> None:
     """Change the file in one step: whoever reads it meets the old content or the new, never a part."""
     # The file that a link points to is replaced, not the link.
-    path = file.path.resolve()
+    path = path.resolve()
     try:
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         content = path.read_bytes() if path.exists() else b""
         parse_toml(path, content)
         document = tomlkit.parse(content)

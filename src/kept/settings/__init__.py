@@ -6,7 +6,7 @@ upwards: what lies below gets its options as arguments.
 
 from __future__ import annotations
 
-from kept.settings.current import get_current_settings, problems, temporary_settings
+from kept.settings.current import active_profile, get_current_settings, problems, profiles_file, temporary_settings
 from kept.settings.declarations import (
     ALL_SETTINGS,
     KEPT_DEBUG_MODE,
@@ -22,6 +22,7 @@ from kept.settings.declarations import (
     KEPT_LOGGING_EXTRA_LOGGERS,
     KEPT_LOGGING_LEVEL,
     KEPT_LOGGING_LOG_PRINTS,
+    KEPT_PROFILES_PATH,
     KEPT_RESULTS_DEFAULT_SERIALIZER,
     KEPT_RESULTS_DEFAULT_STORAGE_BLOCK,
     KEPT_RESULTS_LOCAL_STORAGE_PATH,
@@ -57,6 +58,7 @@ __all__ = [
     "KEPT_LOGGING_EXTRA_LOGGERS",
     "KEPT_LOGGING_LEVEL",
     "KEPT_LOGGING_LOG_PRINTS",
+    "KEPT_PROFILES_PATH",
     "KEPT_RESULTS_DEFAULT_SERIALIZER",
     "KEPT_RESULTS_DEFAULT_STORAGE_BLOCK",
     "KEPT_RESULTS_LOCAL_STORAGE_PATH",
@@ -74,9 +76,11 @@ __all__ = [
     "KEPT_TASK_RUNNER_THREAD_POOL_MAX_WORKERS",
     "Setting",
     "Settings",
+    "active_profile",
     "find_setting",
     "get_current_settings",
     "problems",
+    "profiles_file",
     "settings_file",
     "temporary_settings",
 ]

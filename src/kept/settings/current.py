@@ -1,4 +1,4 @@
-"""The settings as they are now: a frozen snapshot of file and environment, under what is set temporarily."""
+"""The settings as they are now: a frozen snapshot of environment, files and profile, under what is set temporarily."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kept.exceptions import ConfigurationError
-from kept.settings.declarations import ALL_SETTINGS, KEPT_DEBUG_MODE, KEPT_HOME, Settings
+from kept.settings.declarations import ALL_SETTINGS, KEPT_DEBUG_MODE, KEPT_HOME, KEPT_PROFILES_PATH, Settings
 from kept.settings.kinds import PATH, expand_path
+from kept.settings.profiles import PROFILE_VARIABLE, Profile, ProfilesFile, read_profiles
 from kept.settings.setting import PREFIX, REGISTRY, Setting, find_setting
 from kept.settings.sources import (
     ENVIRONMENT,
@@ -19,8 +20,10 @@ from kept.settings.sources import (
     current_directory,
     given_by_environment,
     given_by_file,
+    given_by_profile,
     our_variables,
     read_key,
+    read_profile_key,
     read_variable,
     settings_file,
 )
@@ -29,7 +32,7 @@ _TEMPORARY = "temporary_settings"
 
 
 class _Snapshot(NamedTuple):
-    """What environment and file say, and the environment for which that is true."""
+    """What environment, file and profile say, and the environment for which that is true."""
 
     environment: Mapping[Any, Any]
     ours: Mapping[str, str]
@@ -66,9 +69,9 @@ _snapshot: _Snapshot | None = None
 
 
 def get_current_settings() -> Settings:
-    """The settings as they are now: temporary ones, then the environment, then the file, then defaults.
+    """The settings as they are now: temporary ones, the environment, the project's file, the profile, defaults.
 
-    The file is read once per process, the environment whenever it has changed.
+    The project's file is read once per process, environment and profile whenever a variable of ours has changed.
 
     Raises:
         ConfigurationError: a value is not allowed, a name is misspelt, or the file can't be read.
@@ -107,11 +110,14 @@ def temporary_settings(
     given.update({setting: Given(value, _TEMPORARY) for setting, value in _checked(updates)})
     defaults = {setting: value for setting, value in outer.defaults.items() if setting not in restored}
     defaults.update(_checked(set_defaults))
-    token = _overlay.set(_Overlay(given, defaults, outer.restored | restored))
+    before, inner = _overlay.get(), _Overlay(given, defaults, outer.restored | restored)
+    _overlay.set(inner)
     try:
         yield get_current_settings()
     finally:
-        _overlay.reset(token)
+        # No token: the end of an async fixture may run in a copy of the context, where it would not count.
+        if _overlay.get() is inner:
+            _overlay.set(before)
 
 
 def _checked(values: Mapping[Setting[Any] | str, Any] | None) -> Iterator[tuple[Setting[Any], object]]:
@@ -141,7 +147,7 @@ def problems() -> list[str]:
 
 
 def _checks() -> Iterator[Callable[[], object]]:
-    """One check for each key of the file, and for each variable that is named like ours."""
+    """One check for each key of file and profile, and for each variable that is named like ours."""
     if _failure(settings_file):
         yield settings_file
         return
@@ -149,9 +155,44 @@ def _checks() -> Iterator[Callable[[], object]]:
     if file:
         for dotted, value in file.values.items():
             yield partial(read_key, file, dotted, value)
-    for name, text in sorted(our_variables(ENVIRONMENT).items()):
-        if name.startswith(PREFIX) and (text.strip() or name not in REGISTRY):
+    ours = our_variables(ENVIRONMENT)
+    for name, text in sorted(ours.items()):
+        if name.startswith(PREFIX) and name != PROFILE_VARIABLE and (text.strip() or name not in REGISTRY):
             yield partial(read_variable, name, text)
+    if _failure(partial(_given_above_profiles, ours)):
+        return  # named already, and where the profiles are depends on it
+    if _failure(active_profile):
+        yield active_profile
+        return
+    profile = active_profile()
+    for name, value in profile.values.items():
+        yield partial(read_profile_key, profile, name, value)
+
+
+def profiles_file() -> ProfilesFile:
+    """The profiles of this user, found by environment and project file. Raises `ConfigurationError`."""
+    return _profiles_below(_given_above_profiles(our_variables(ENVIRONMENT)))
+
+
+def active_profile() -> Profile:
+    """The profile that is active: what KEPT_PROFILE names, then what profiles.toml names, then `default`.
+
+    Raises:
+        ConfigurationError: there is none of that name, or the file can't be read.
+    """
+    return _active(profiles_file(), our_variables(ENVIRONMENT))
+
+
+def _given_above_profiles(ours: Mapping[str, str]) -> dict[Setting[Any], Given]:
+    return {**given_by_file(settings_file()), **given_by_environment(ours)}
+
+
+def _profiles_below(given: Mapping[Setting[Any], Given]) -> ProfilesFile:
+    return read_profiles(_values(given, {}, (KEPT_HOME, KEPT_PROFILES_PATH))[KEPT_PROFILES_PATH])
+
+
+def _active(file: ProfilesFile, ours: Mapping[str, str]) -> Profile:
+    return file.find(file.active_name(ours.get(PROFILE_VARIABLE, "")))
 
 
 def _failure(check: Callable[[], object]) -> str | None:
@@ -170,18 +211,34 @@ def _take_snapshot() -> _Snapshot:
         # Somebody else's variable changed: the settings stay the same object, and nothing is resolved anew.
         taken = _snapshot._replace(environment=environment)
     else:
-        given = {**given_by_file(settings_file()), **given_by_environment(ours)}
+        given = _all_given(ours)
         taken = _Snapshot(environment, ours, given, _resolve(given, {}))
     _snapshot = taken
     return taken
 
 
+def _all_given(ours: Mapping[str, str]) -> dict[Setting[Any], Given]:
+    above = _given_above_profiles(ours)
+    file = _profiles_below(above)
+    profile = given_by_profile(_active(file, ours))
+    if KEPT_HOME in profile:  # the profiles themselves stay where they were found
+        profile[KEPT_PROFILES_PATH] = Given(file.path, profile[KEPT_HOME].source)
+    return {**profile, **above}
+
+
 def _resolve(given: Mapping[Setting[Any], Given], defaults: Mapping[Setting[Any], object]) -> Settings:
+    values = _values(given, defaults, ALL_SETTINGS)
+    return Settings(values, {setting: given[setting].source for setting in ALL_SETTINGS if setting in given})
+
+
+def _values(
+    given: Mapping[Setting[Any], Given], defaults: Mapping[Setting[Any], object], wanted: Iterable[Setting[Any]]
+) -> dict[Setting[Any], Any]:
     values: dict[Setting[Any], Any] = {}
-    for setting in ALL_SETTINGS:
+    for setting in wanted:
         one = given.get(setting) or _default(setting, defaults, values)
         values[setting] = _expanded(setting, one, values) if setting.kind is PATH else one.value
-    return Settings(values, {setting: given[setting].source for setting in ALL_SETTINGS if setting in given})
+    return values
 
 
 def _default(

@@ -27,6 +27,7 @@ class Settings(Section):
     """All settings as they were when it was taken: `settings.home`, `settings.tasks.refresh_cache`."""
 
     home = Setting(PATH, "~/.kept", "The folder in which kept keeps everything that it keeps.")
+    profiles_path = Setting(PATH, "${KEPT_HOME}/profiles.toml", "The file that holds the profiles.")
     debug_mode = Setting(BOOLEAN, False, "Log more: the level is DEBUG where it isn't set.")
 
     results: ResultsSettings
@@ -159,6 +160,7 @@ class HistorySettings(Section):
 
 
 KEPT_HOME = Settings.home
+KEPT_PROFILES_PATH = Settings.profiles_path
 KEPT_DEBUG_MODE = Settings.debug_mode
 KEPT_RESULTS_LOCAL_STORAGE_PATH = KEPT_LOCAL_STORAGE_PATH = ResultsSettings.local_storage_path
 KEPT_RESULTS_PERSIST_BY_DEFAULT = ResultsSettings.persist_by_default

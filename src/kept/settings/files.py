@@ -53,7 +53,7 @@ def find_settings_file(start: Path) -> SettingsFile | None:
 
 
 def _read(path: Path, table: tuple[str, ...]) -> SettingsFile | None:
-    content = _content(path)
+    content = content_of(path)
     if content is None or (table and not _HAS_OUR_TABLE.search(content)):
         return None
     document: object = parse_toml(path, content)
@@ -64,7 +64,8 @@ def _read(path: Path, table: tuple[str, ...]) -> SettingsFile | None:
     return SettingsFile(path, table, dict(_leaves(document)))
 
 
-def _content(path: Path) -> bytes | None:
+def content_of(path: Path) -> bytes | None:
+    """What the file holds; None if it is not there, or is not to be trusted. Raises `ConfigurationError`."""
     try:
         return path.read_bytes() if path.is_file() and _trusted(path) else None
     except OSError as error:

@@ -12,6 +12,7 @@ from kept.settings.kinds import Kind
 T = TypeVar("T")
 
 PREFIX = "KEPT_"
+THEIR_PREFIX = "PREFECT_"
 
 # By every name that a setting answers to: KEPT_..., aliases, dotted path. The sections below fill it.
 REGISTRY: dict[str, Setting[Any]] = {}
@@ -153,6 +154,9 @@ def nearest_name(name: str, cutoff: float) -> str | None:
     # Imported here: only misspelt names need it, and it costs as much as this whole package.
     from difflib import get_close_matches  # noqa: PLC0415
 
+    if name.startswith(THEIR_PREFIX):
+        ours = PREFIX + name.removeprefix(THEIR_PREFIX)
+        return REGISTRY[ours].name if ours in REGISTRY else nearest_name(ours, cutoff)
     if name in REGISTRY:
         return REGISTRY[name].path if name.startswith(PREFIX) else REGISTRY[name].name
     in_environment = name.startswith(PREFIX)

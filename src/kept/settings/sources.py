@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from kept.exceptions import ConfigurationError
 from kept.settings.files import SettingsFile, find_settings_file
+from kept.settings.profiles import PROFILE_VARIABLE, Profile
 from kept.settings.setting import PREFIX, REGISTRY, Setting, did_you_mean, find_setting, nearest_name
 
 
@@ -57,11 +58,29 @@ def read_key(file: SettingsFile, dotted: str, value: object) -> tuple[Setting[An
     return setting, Given(setting.read(value, source), source, file.path.parent)
 
 
+def given_by_profile(profile: Profile) -> dict[Setting[Any], Given]:
+    """What the profile sets; an unknown name or a value that is not allowed is a ConfigurationError."""
+    return dict(read_profile_key(profile, name, value) for name, value in profile.values.items())
+
+
+def read_profile_key(profile: Profile, name: str, value: object) -> tuple[Setting[Any], Given]:
+    """The setting that one key of a profile sets, and its value, checked."""
+    setting = REGISTRY.get(name)
+    where = f"{profile.path}, [profiles.{profile.name}] {name}"
+    if setting is None or not name.startswith(PREFIX):
+        raise ConfigurationError(f"{where} is not a setting{did_you_mean(name)}")
+    if setting.path == "profiles_path":
+        raise ConfigurationError(f"{where} can't be set there: a profile is found before it is read. Take it out.")
+    return setting, Given(setting.read(value, where), f"profile {profile.name}", profile.path.parent)
+
+
 def given_by_environment(ours: Mapping[str, str]) -> dict[Setting[Any], Given]:
     """What our variables set; an empty one sets nothing, a misspelt or wrong one is a ConfigurationError."""
     given: dict[Setting[Any], Given] = {}
     for name, text in ours.items():
         setting = REGISTRY.get(name)
+        if name == PROFILE_VARIABLE:
+            continue
         if setting is None:
             _complain(name)
         elif text.strip():
