@@ -21,20 +21,20 @@ Stage = tuple[str, Any, str]
 
 def stages() -> list[Stage]:
     """What it is, and the class or module and the name under which the engine finds it; none contains another."""
-    from kept.engine import steps
+    from kept.engine import steps, tasks
     from kept.engine.binding import Binder
     from kept.history.sqlite import SqliteRecorder
     from kept.results import ResultStore
 
     return [
         ("bind the arguments", Binder, "bind"),
-        ("run id, name, tags, rules, context", steps.TaskRunSteps, "__init__"),
-        ("fingerprint the inputs, make the key", steps.TaskRunSteps, "_identify"),
+        ("run id, name, tags, rules, context", tasks.TaskRunSteps, "__init__"),
+        ("fingerprint the inputs, make the key", steps.RunSteps, "_identify"),
         ("look the entry up", ResultStore, "lookup"),
         ("judge it", steps, "judge"),
         ("load the value", ResultStore, "fetch"),
-        ("the log line", steps.TaskRunSteps, "_log"),
-        ("the history record, made", steps.TaskRunSteps, "_record"),
+        ("the log line", steps.RunSteps, "write"),
+        ("the history record, made", steps.RunSteps, "_record"),
         ("the history record, handed over", SqliteRecorder, "record"),
     ]
 

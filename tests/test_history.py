@@ -93,13 +93,15 @@ def test_a_run_without_a_cache_says_why(recorded: Any) -> None:
     add.with_options(persist_result=False)(1)
     add.with_options(cache_policy=NO_CACHE, persist_result=True)(1)
     add.with_options(cache_key_fn=lambda context, parameters: None)(1)
-    found = [(record.decision, record.reason, record.key, record.parts) for record in recorded()]
+    found = [(record.decision, record.reason, record.parts) for record in recorded()]
     assert found == [
-        ("OFF", "nothing asks for its result to be kept", None, None),
-        ("OFF", "persist_result=False", None, None),
-        ("OFF", "cache_policy=NO_CACHE", None, None),
-        ("OFF", "the cache policy gives no key for this call", None, None),
+        ("OFF", "nothing asks for its result to be kept", None),
+        ("OFF", "persist_result=False", None),
+        ("OFF", "cache_policy=NO_CACHE", None),
+        ("OFF", "the cache policy gives no key for this call", None),
     ]
+    # The third was kept all the same, for its state to lead to.
+    assert [record.key == record.id for record in recorded()] == [False, False, True, False]
 
 
 def test_a_miss_has_its_reason_and_the_parts_of_its_key(recorded: Any) -> None:

@@ -33,7 +33,7 @@ class Call(NamedTuple):
     """What a key is made for."""
 
     task_ctx: Any
-    """The `TaskRunContext` of the call."""
+    """The `TaskRunContext` of the call; the `FlowRunContext` where a flow is looked up."""
     inputs: dict[str, Any]
     """The arguments by name, resolved, defaults filled in."""
     flow_parameters: dict[str, Any] | None
@@ -259,11 +259,14 @@ class Inputs(_PartsPolicy):
 
 @dataclasses.dataclass(kw_only=True)
 class TaskSource(_PartsPolicy):
-    """The source text of the task's function, to the letter."""
+    """The source text of the function of the task or flow, to the letter."""
 
     def compute_parts(self, call: Call) -> Parts | None:
         """`task_source`, or None where no task is given."""
-        return None if call.task_ctx is None else {"task_source": source_digest(call.task_ctx.task.fn)}
+        if call.task_ctx is None:
+            return None
+        owner = getattr(call.task_ctx, "task", None) or call.task_ctx.flow
+        return {"task_source": source_digest(owner.fn)}
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -274,7 +277,7 @@ class RunId(_PartsPolicy):
         """`run_id`, or None where no run is given."""
         if call.task_ctx is None:
             return None
-        run = call.task_ctx.task_run
+        run = getattr(call.task_ctx, "task_run", None) or call.task_ctx.flow_run
         return {"run_id": str(run.flow_run_id or run.id)}
 
 

@@ -97,11 +97,13 @@ class FlowRun(Run):
 class RunContext:
     """What surrounds the code of a run. `get()` of a subclass gives the innermost one of its kind, or None."""
 
-    __slots__ = ("log_prints", "parent", "stdout")
+    __slots__ = ("locked", "log_prints", "parent", "stdout")
 
     def __init__(self, parent: RunContext | None = None, log_prints: bool = False) -> None:
         self.parent = parent
         self.log_prints = log_prints
+        # The key on which this run holds the lock.
+        self.locked: str | None = None
         # What print() wrote to when the run began: a print that goes elsewhere later was redirected on purpose.
         self.stdout = sys.stdout
 
@@ -148,7 +150,7 @@ class FlowRunContext(RunContext):
 class TaskRunContext(RunContext):
     """The context of a task run: `task`, `task_run`, `parameters`, and the flow context around it."""
 
-    __slots__ = ("flow_context", "locked", "parameters", "persist_result", "result_store", "task", "task_run")
+    __slots__ = ("flow_context", "parameters", "persist_result", "result_store", "task", "task_run")
 
     def __init__(
         self,

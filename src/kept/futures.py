@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from kept.context import TaskRun
-from kept.exceptions import HashError, MissingResult
+from kept.context import FlowRun, TaskRun, current_run
+from kept.exceptions import ConfigurationError, HashError, MissingResult
 from kept.fingerprint import fingerprint
 from kept.states import Loadable, Pending, State
 from kept.utilities.annotations import BaseAnnotation, allow_failure, opaque, quote
@@ -33,6 +33,11 @@ class KeptFuture(Generic[R]):
     def task_run_id(self) -> str:
         """The id of the task run."""
         raise NotImplementedError
+
+    @property
+    def run(self) -> TaskRun | FlowRun | None:
+        """The record of the run, where the runner has one."""
+        return None
 
     @property
     def state(self) -> State[R]:
@@ -89,6 +94,11 @@ class KeptConcurrentFuture(KeptFuture[R]):
         self._run = run
         self._wrapped = wrapped
         self._help = help
+
+    @property
+    def run(self) -> TaskRun | FlowRun:
+        """The record of the run."""
+        return self._run
 
     @property
     def task_run_id(self) -> str:
@@ -415,13 +425,50 @@ def _with_fields(value: Any, changed: dict[str, Any]) -> Any:
 
 def unfinished(handles: Iterable[Any]) -> list[KeptFuture[Any]]:
     """The futures among these, also inside annotations other than `quote`, that have not ended."""
-    waiting: list[KeptFuture[Any]] = []
+    return [future for future in _futures_among(handles) if not future.done()]
+
+
+def check_reach(handles: Iterable[Any]) -> None:
+    """See that each future among these, also inside annotations other than `quote`, can be waited for here.
+
+    Raises:
+        ConfigurationError: one belongs to a flow run that is not around this code, or to a run that this code is part
+            of, which would wait for itself.
+    """
+    around = list(_runs_around())
+    for future in _futures_among(handles):
+        run = future.run
+        if run is None:
+            continue
+        if any(run is one for one in around):
+            raise ConfigurationError(
+                f"{_label(run)} would wait for itself: its own future was passed to what it calls. "
+                "Pass the value that it needs instead."
+            )
+        if run.flow_run_id is not None and all(run.flow_run_id != one.id for one in around):
+            raise ConfigurationError(
+                f"The future of {_label(run)} belongs to another flow run, {run.flow_run_id}. Futures are for the "
+                "flow in which they were submitted and for the flows that it calls: return its result, and pass that."
+            )
+
+
+def _runs_around() -> Iterator[Any]:
+    context = current_run()
+    while context is not None:
+        yield getattr(context, "task_run", None) or getattr(context, "flow_run", None)
+        context = context.parent
+
+
+def _label(run: Any) -> str:
+    return f"{type(run).__name__.replace('Run', '').lower()} run {run.name!r}"
+
+
+def _futures_among(handles: Iterable[Any]) -> Iterator[KeptFuture[Any]]:
     for handle in handles:
         if isinstance(handle, KeptFuture):
-            waiting += [] if handle.done() else [handle]
+            yield handle
         elif isinstance(handle, BaseAnnotation) and not isinstance(handle, quote):
-            waiting += unfinished(find_handles(handle.value))
-    return waiting
+            yield from _futures_among(find_handles(handle.value))
 
 
 class Unread:

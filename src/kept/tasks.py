@@ -18,7 +18,7 @@ from kept.engine.spec import (
     checked,
     task_spec,
 )
-from kept.engine.steps import TaskRunSteps
+from kept.engine.tasks import TaskRunSteps
 from kept.fingerprint.source import source_digest
 from kept.utilities.annotations import unmapped
 from kept.utilities.hashing import hash_objects

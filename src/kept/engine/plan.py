@@ -9,7 +9,16 @@ from typing import Any, NamedTuple
 
 from kept.cache_policies import DEFAULT, NO_CACHE, CachePolicy
 from kept.context import FlowRunContext
-from kept.engine.spec import FlowSpec, TaskSpec, cached_on_purpose, policy_of
+from kept.engine.spec import (
+    FlowSpec,
+    Options,
+    RetryCondition,
+    RunName,
+    Spec,
+    TaskSpec,
+    cached_on_purpose,
+    policy_of,
+)
 from kept.history import Recorder, open_recorder
 from kept.results import ResultStore
 from kept.settings import Settings
@@ -47,12 +56,11 @@ class Identity(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What applies to all runs of one task under the same settings and flow."""
+    """What applies to all runs of one task or flow under the same settings and flow."""
 
     settings: Settings
-    flow_store: ResultStore | None
-    flow_persists: bool | None
-    flow_log_prints: bool | None
+    inherited: tuple[ResultStore | None, bool | None, bool | None]
+    """What the flow around says of the store, of keeping results, of logging prints."""
     persist: bool
     """Whether results are kept."""
     policy: CachePolicy | None
@@ -71,58 +79,106 @@ class Rules:
     log_prints: bool
     recorder: Recorder | None
     """Who takes the records of runs."""
+    run_name: RunName | None
+    """What names a run, if it has no name by chance."""
     retries: int
     retry_delays: tuple[float, ...]
+    retry_jitter: float | None = None
+    retry_condition: RetryCondition | None = None
+    on_rollback: tuple[Any, ...] = ()
+    on_commit: tuple[Any, ...] = ()
+    persist_of_tasks: bool | None = None
+    """Whether the results of a flow's tasks are kept; None if nobody has said so."""
+    store_of_tasks: ResultStore | None = None
+    """The store that a flow gives to its tasks; None for the default one of each."""
 
 
 def task_rules(spec: TaskSpec, settings: Settings, flow: FlowRunContext | None) -> Rules:
     """The rules for the runs of a task, remembered with its spec until settings or flow change."""
-    store = flow.result_store if flow is not None else None
-    persists = flow.persist_result if flow is not None else None
-    log_prints = flow.log_prints if flow is not None else None
+    return _remembered(spec, settings, flow) or _task_rules(spec, settings, _inherited(flow))
+
+
+def flow_rules(spec: FlowSpec, settings: Settings, parent: FlowRunContext | None) -> Rules:
+    """The rules for the runs of a flow, remembered with its spec until settings or the flow around change."""
+    return _remembered(spec, settings, parent) or _flow_rules(spec, settings, _inherited(parent))
+
+
+def _remembered(spec: Spec, settings: Settings, flow: FlowRunContext | None) -> Rules | None:
     rules: Rules | None = spec.memo.get("rules")
-    if (
-        rules is not None
-        and rules.settings is settings
-        and rules.flow_store is store
-        and rules.flow_persists is persists
-        and rules.flow_log_prints is log_prints
-    ):
-        return rules
-    spec.memo["rules"] = rules = _make_rules(spec, settings, store, persists, log_prints)
-    return rules
+    if rules is None or rules.settings is not settings:
+        return None
+    store, persist, log_prints = rules.inherited
+    if flow is None:
+        return rules if store is None and persist is None and log_prints is None else None
+    same = store is flow.result_store and persist is flow.persist_result and log_prints is flow.log_prints
+    return rules if same else None
 
 
-def _make_rules(
-    spec: TaskSpec,
-    settings: Settings,
-    flow_store: ResultStore | None,
-    flow_persists: bool | None,
-    flow_log_prints: bool | None,
-) -> Rules:
+def _inherited(flow: FlowRunContext | None) -> tuple[ResultStore | None, bool | None, bool | None]:
+    return (None, None, None) if flow is None else (flow.result_store, flow.persist_result, flow.log_prints)
+
+
+def _task_rules(spec: TaskSpec, settings: Settings, inherited: tuple[Any, Any, Any]) -> Rules:
     options = spec.options
-    persist = persists(spec, settings, flow_persists)
+    persist = persists(spec, settings, inherited[1])
     policy, off = caching(spec, settings, persist)
-    expiration = options.cache_expiration
-    retries = settings.tasks.default_retries if options.retries is None else options.retries
-    return Rules(
-        settings=settings,
-        flow_store=flow_store,
-        flow_persists=flow_persists,
-        flow_log_prints=flow_log_prints,
+    return _rules(
+        spec,
+        settings,
+        inherited,
+        settings.tasks,
         persist=persist,
         policy=policy,
         off=off,
         storage_key=options.result_storage_key if persist else None,
+        store=_store(options, policy, inherited[0]) if persist else None,
+        run_name=options.task_run_name,
+        retry_jitter=options.retry_jitter_factor,
+        retry_condition=options.retry_condition_fn,
+        on_rollback=options.on_rollback,
+        on_commit=options.on_commit,
+    )
+
+
+def _flow_rules(spec: FlowSpec, settings: Settings, inherited: tuple[Any, Any, Any]) -> Rules:
+    options = spec.options
+    of_tasks = flow_persists(spec, settings, inherited[1])
+    persist = bool(of_tasks) or (options.persist_result is None and cached_on_purpose(options))
+    policy, off = caching(spec, settings, persist)
+    given = _store_of_tasks(options, inherited[0])
+    return _rules(
+        spec,
+        settings,
+        inherited,
+        settings.flows,
+        persist=persist,
+        policy=policy,
+        off=off,
+        storage_key=None,
+        store=_store(options, policy, given) if persist else None,
+        run_name=options.flow_run_name,
+        persist_of_tasks=of_tasks,
+        store_of_tasks=given,
+    )
+
+
+def _rules(spec: Spec, settings: Settings, inherited: tuple[Any, Any, Any], defaults: Any, **said: Any) -> Rules:
+    options = spec.options
+    expiration = options.cache_expiration
+    retries = defaults.default_retries if options.retries is None else options.retries
+    spec.memo["rules"] = rules = Rules(
+        settings=settings,
+        inherited=inherited,
         refresh=refreshing(options.refresh_cache, settings.tasks.refresh_cache),
         expiration=expiration.total_seconds() if isinstance(expiration, timedelta) else None,
-        store=_store(spec, policy, flow_store) if persist else None,
-        in_memory=options.cache_result_in_memory or not persist,
-        log_prints=_log_prints(options.log_prints, flow_log_prints, settings),
+        in_memory=options.cache_result_in_memory or not said["persist"],
+        log_prints=_log_prints(options.log_prints, inherited[2], settings),
         recorder=recorder(settings),
         retries=retries,
-        retry_delays=retry_delays(options.retry_delay_seconds, settings.tasks.default_retry_delay_seconds, retries),
+        retry_delays=retry_delays(options.retry_delay_seconds, defaults.default_retry_delay_seconds, retries),
+        **said,
     )
+    return rules
 
 
 def persists(spec: TaskSpec, settings: Settings, flow_persists: bool | None) -> bool:
@@ -147,7 +203,7 @@ def flow_persists(spec: FlowSpec, settings: Settings, parent_persists: bool | No
     return parent_persists if parent_persists is not None else (settings.results.persist_by_default or None)
 
 
-def caching(spec: TaskSpec, settings: Settings, persist: bool) -> tuple[CachePolicy | None, str]:
+def caching(spec: Spec, settings: Settings, persist: bool) -> tuple[CachePolicy | None, str]:
     """The policy to look results up by, or None and why not."""
     if not persist:
         asked = spec.options.persist_result is False
@@ -155,6 +211,8 @@ def caching(spec: TaskSpec, settings: Settings, persist: bool) -> tuple[CachePol
     if settings.tasks.disable_caching:
         return None, "KEPT_TASKS_DISABLE_CACHING is set"
     policy = policy_of(spec.options)
+    if policy is None and isinstance(spec, FlowSpec):
+        return None, "the flow names no cache policy"
     if policy is None:
         policy = NO_CACHE if settings.tasks.default_no_cache else DEFAULT
         if settings.tasks.default_no_cache:
@@ -225,23 +283,25 @@ def kept_by_another(entry: Entry, key: str) -> bool:
     return bool(entry.task) and not f".{entry.task}".endswith(f".{key}") and not f".{key}".endswith(f".{entry.task}")
 
 
-def _store(spec: TaskSpec, policy: CachePolicy | None, flow_store: ResultStore | None) -> ResultStore:
-    options = spec.options
+def _store(options: Options, policy: CachePolicy | None, around: ResultStore | None) -> ResultStore:
+    """Where results are kept under these options and this policy; `around` is what the flow gives."""
     key_storage = policy.key_storage if policy is not None else None
     lock_manager = policy.lock_manager if policy is not None else None
     own = (options.result_storage, options.result_serializer, key_storage, lock_manager)
-    if flow_store is not None and all(option is None for option in own):
-        return flow_store
+    if around is not None and all(option is None for option in own):
+        return around
+    inherited = around.storage if around is not None else None
     return ResultStore(
-        result_storage=options.result_storage if options.result_storage is not None else _inherited(flow_store),
+        result_storage=options.result_storage if options.result_storage is not None else inherited,
         metadata_storage=key_storage,
-        serializer=options.result_serializer or (flow_store.serializer if flow_store is not None else None),
+        serializer=options.result_serializer or (around.serializer if around is not None else None),
         lock_manager=lock_manager,
     )
 
 
-def _inherited(flow_store: ResultStore | None) -> Any:
-    return flow_store.storage if flow_store is not None else None
+def _store_of_tasks(options: Options, around: ResultStore | None) -> ResultStore | None:
+    own = options.result_storage is not None or options.result_serializer is not None
+    return _store(options, None, around) if own else around
 
 
 def _log_prints(option: bool | None, of_flow: bool | None, settings: Settings) -> bool:

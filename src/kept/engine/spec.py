@@ -73,6 +73,9 @@ class FlowKeywords(TypedDict, total=False):
     description: str | None
     timeout_seconds: float | None
     validate_parameters: bool
+    cache_policy: CachePolicy | None
+    cache_expiration: timedelta | None
+    refresh_cache: bool | None
     persist_result: bool | None
     result_storage: Any
     result_serializer: Serializer | str | None
@@ -93,6 +96,9 @@ class Options:
     description: str | None = None
     version: str | None = None
     retries: int | None = None
+    cache_policy: CachePolicy | None = None
+    cache_expiration: timedelta | None = None
+    refresh_cache: bool | None = None
     persist_result: bool | None = None
     result_storage: Any = None
     result_serializer: Serializer | str | None = None
@@ -109,15 +115,12 @@ class TaskOptions(Options):
     """The options of `@task`."""
 
     tags: frozenset[str] = frozenset()
-    cache_policy: CachePolicy | None = None
     cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None = None
-    cache_expiration: timedelta | None = None
     task_run_name: RunName | None = None
     retry_delay_seconds: RetryDelay | None = None
     retry_jitter_factor: float | None = None
     retry_condition_fn: RetryCondition | None = None
     result_storage_key: str | None = None
-    refresh_cache: bool | None = None
     on_rollback: tuple[Callable[[Any], Any], ...] = ()
     on_commit: tuple[Callable[[Any], Any], ...] = ()
 
@@ -195,8 +198,7 @@ def checked(
             raise ParameterTypeError(_unknown_option(name, known, label))
     values = {name: _checked_option(name, value, label) for name, value in given.items()}
     options = dataclasses.replace(base, **values) if base is not None else kind(**values)
-    if isinstance(options, TaskOptions):
-        _check_together(options, label)
+    _check_together(options, label)
     return options
 
 
@@ -242,7 +244,7 @@ def _tags(name: str, value: Any, label: str) -> frozenset[str]:
     return tags
 
 
-def _check_together(options: TaskOptions, label: str) -> None:
+def _check_together(options: Options, label: str) -> None:
     if options.cache_expiration is not None and options.cache_expiration < timedelta(0):
         raise ConfigurationError(
             f"{label} got a negative cache_expiration, {options.cache_expiration}; it takes how long a result may be "
@@ -250,7 +252,7 @@ def _check_together(options: TaskOptions, label: str) -> None:
         )
     if options.cache_policy is not None:
         _check_policy(options.cache_policy, label)
-    delays = options.retry_delay_seconds
+    delays = getattr(options, "retry_delay_seconds", None)
     if isinstance(delays, list) and len(delays) > 50:
         raise ConfigurationError(f"{label} got {len(delays)} values of retry_delay_seconds; it takes at most 50.")
 
@@ -381,21 +383,21 @@ def check_name(name: Any, label: str) -> None:
         raise InvalidNameError(f"{label} got the name {name!r}; a name is a string without any of / % & < >.")
 
 
-def cached_on_purpose(options: TaskOptions) -> bool:
+def cached_on_purpose(options: Options) -> bool:
     """Whether the options ask for the result to be kept, without saying persist_result."""
     policy = options.cache_policy
+    keyed = isinstance(options, TaskOptions) and (options.cache_key_fn is not None or options.result_storage_key)
     return (
         (policy is not None and not isinstance(policy, type(NO_CACHE)))
-        or options.cache_key_fn is not None
+        or bool(keyed)
         or options.result_storage is not None
-        or options.result_storage_key is not None
         or options.result_serializer is not None
     )
 
 
-def policy_of(options: TaskOptions) -> CachePolicy | None:
+def policy_of(options: Options) -> CachePolicy | None:
     """The policy that the options name; a key function is one."""
-    if options.cache_key_fn is not None:
+    if isinstance(options, TaskOptions) and options.cache_key_fn is not None:
         return CacheKeyFnPolicy(cache_key_fn=options.cache_key_fn)
     return options.cache_policy
 

@@ -1,64 +1,53 @@
-"""A task run, from its inputs to its final state, as a generator of effects: the one text for sync and async."""
+"""One run, from its inputs to its final state, as a generator of effects: for tasks and flows, sync and async.
+
+The moments of a run, each a method of `RunSteps`, in their order: inputs resolved, run prepared, key made, result
+looked up, lock taken, function called, result packed and committed, hooks run, end recorded. `engine.tasks` and
+`engine.flows` say what a task and a flow do differently.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from kept.cache_policies import Call
-from kept.context import (
-    FlowRunContext,
-    TaskRun,
-    TaskRunContext,
-    current_run,
-    current_tags,
-    enter_run,
-    flow_context_of,
-    leave_run,
-    new_id,
-)
+from kept.context import FlowRunContext, enter_run, leave_run
 from kept.engine.attempts import Job, Returned, attempts
 from kept.engine.effects import Io, Lock, Steps, Wait
 from kept.engine.hooks import run_hooks
-from kept.engine.names import custom_name, storage_key, task_run_name
+from kept.engine.names import storage_key
 from kept.engine.outcome import final_state, is_outcome
-from kept.engine.plan import Bypass, Decision, Hit, Identity, Rules, Run, judge, kept_by_another, task_rules
-from kept.engine.spec import TaskSpec
-from kept.exceptions import ConfigurationError, KeptException
-from kept.futures import Resolver, can_hold_handles, find_handles, unfinished
+from kept.engine.plan import Bypass, Decision, Hit, Identity, Rules, Run, judge, kept_by_another
+from kept.exceptions import KeptException
+from kept.futures import Resolver, can_hold_handles, check_reach, find_handles, unfinished
 from kept.history import RunRecord
-from kept.logging.handlers import configure
-from kept.logging.loggers import log_run, task_runs
+from kept.logging.loggers import log_run
 from kept.logging.prints import logged_prints
 from kept.results import KeptResult, Origin, ResultStore
-from kept.settings import get_current_settings
 from kept.states import Crashed, Failed, Pending, State, StateType
 from kept.store import Entry, Miss
 from kept.transactions import IsolationLevel, Transaction, activate, deactivate, get_transaction
 
-_CODE_PARTS = ("task_source", "code.")
+_CODE_PARTS = ("task_source", "code.", "flow")
 _WORDS = {Hit: "HIT", Run: "MISS", Bypass: "OFF"}
 # How a miss begins that the user should hear of: there is something under the key, or there may be.
 _TROUBLE = ("the store can't be read", "damaged", "missing", "unreadable", "written by a newer version")
 
 
-def begin(spec: TaskSpec) -> TaskRun:
-    """The record of a new run of a task."""
-    flow = flow_context_of(current_run())
-    run_id = new_id()
-    tags = current_tags()
-    return TaskRun(
-        run_id,
-        task_run_name(spec.name, run_id),
-        tags | spec.options.tags if spec.options.tags else tags,
-        None,
-        None if flow is None else flow.flow_run.id,
-    )
+class RunSteps:
+    """One run: what is known of it at the start, and what was found out on the way.
 
-
-class TaskRunSteps:
-    """One task run: what is known of it at the start, and what was found out on the way."""
+    Attributes:
+        spec: what runs.
+        owner: the user's task or flow, for contexts and hooks.
+        run: the record of the run.
+        parameters: the arguments by name.
+        flow: the context of the flow run around it.
+        rules: what applies to the run.
+        context: what the code of the run sees of it; a subclass sets it.
+        label: what log lines call the run.
+    """
 
     __slots__ = (
         "context",
@@ -67,72 +56,116 @@ class TaskRunSteps:
         "identity",
         "label",
         "not_kept",
+        "owner",
         "parameters",
         "resolver",
         "rules",
         "run",
         "saved",
         "spec",
-        "task",
     )
 
-    def __init__(self, spec: TaskSpec, task: Any, parameters: dict[str, Any], run: TaskRun | None = None) -> None:
-        settings = get_current_settings()
-        configure(settings)
-        around = current_run()
+    kind: ClassVar[str]
+    """ "Task" or "Flow"."""
+    log: ClassVar[logging.Logger]
+    """Where lines about the run go."""
+    inputs_are_read: ClassVar[bool]
+    """Whether code of ours or the user's always sees the inputs, even if the run is a hit."""
+    kept_without_key: ClassVar[bool]
+    """Whether a result that only the state of this run leads to is kept although nobody asked for just that."""
+    holds_results_back: ClassVar[bool]
+    """Whether a transaction that the user opens in the run commits with the run, and not at its own end."""
+
+    def __init__(
+        self, spec: Any, owner: Any, parameters: dict[str, Any], flow: FlowRunContext | None, rules: Rules, run: Any
+    ) -> None:
         self.spec = spec
-        self.task = task
-        self.flow: FlowRunContext | None = flow_context_of(around)
-        self.rules: Rules = task_rules(spec, settings, self.flow)
-        self.run = begin(spec) if run is None else run
-        self.run.parameters = self.parameters = parameters
-        self.label = f"Task run '{self.run.name}'"
+        self.owner = owner
+        self.flow = flow
+        self.rules = rules
+        self.run = run
+        run.parameters = self.parameters = parameters
+        self.label = f"{self.kind} run '{run.name}'"
         self.identity: Identity | None = None
         self.resolver: Resolver | None = None
-        self.decision: Decision = Bypass(self.rules.off)
+        self.decision: Decision = Bypass(rules.off)
         self.not_kept = ""
         self.saved = 0.0
-        self.context = TaskRunContext(
-            task,
-            self.run,
-            parameters,
-            self.rules.persist,
-            self.rules.store,
-            self.flow,
-            self.rules.log_prints,
-            around,
-        )
+        self.context: Any = None
+
+    @property
+    def named(self) -> str:
+        """The task or flow in a sentence: `task 'add'`."""
+        return f"{self.kind.lower()} {self.spec.name!r}"
+
+    @property
+    def recorded_as(self) -> str:
+        """What the history calls the task or flow."""
+        return str(self.spec.key)
+
+    def prepare(self) -> None:
+        """Name the run and check its inputs. What it raises fails the run."""
+        raise NotImplementedError
+
+    def hooks(self, state: State[Any]) -> tuple[Any, ...]:
+        """The user's hooks for a final state."""
+        raise NotImplementedError
+
+    def make_key(self) -> Identity | None:
+        """What this call is kept under; None if the policy gives no key for it."""
+        policy = self.rules.policy
+        assert policy is not None
+        known = self.resolver.known if self.resolver is not None else None
+        flow_parameters = self.flow.parameters if self.flow is not None else None
+        parts = policy.compute_parts(Call(self.context, self.parameters, flow_parameters, known))
+        return None if parts is None else Identity(policy.key_of(parts), parts)
+
+    def returned(self, value: Any) -> Steps[Any]:
+        """What the function returned, as it is kept."""
+        return value
+        yield  # what makes it a generator, as a flow needs one
 
     def steps(self, wait_for: Any = None) -> Steps[State[Any]]:
-        """The run, to its final state. An exception of the task is in the state; an interrupt is raised."""
+        """The run, to its final state. An exception of the function is in the state; an interrupt is raised."""
         enter_run(self.context)
         try:
-            state = yield from self._to_state(wait_for)
+            state = yield from self.to_state(wait_for)
         except GeneratorExit:
             raise
         except BaseException as error:
-            self._log(logging.ERROR, f"Crash detected! Execution was interrupted by {error!r}")
-            self._finish(Crashed(message=f"Execution was interrupted by {type(error).__name__}", data=error))
+            self.write(logging.ERROR, f"Crash detected! Execution was interrupted by {error!r}")
+            state = Crashed(message=f"Execution was interrupted by {type(error).__name__}", data=error)
+            yield from self._ended(state)
             raise
         else:
-            self.run.state = state
-            hooks = self._hooks(state)
-            if hooks:
-                yield from run_hooks(hooks, (self.task, self.run, state), task_runs, self.label)
-            self._finish(state)
+            yield from self._ended(state)
             return state
         finally:
             leave_run(self.context)
 
-    def _to_state(self, wait_for: Any) -> Steps[State[Any]]:
+    def _ended(self, state: State[Any]) -> Steps[None]:
+        """The end of the run: its hooks, a line in the log, a record in the history."""
+        self.run.state = state
+        hooks = self.hooks(state)
+        if hooks:
+            yield from run_hooks(hooks, (self.owner, self.run, state), self.log, self.label)
+            self.run.state = state
+        level = logging.INFO if state.type is StateType.COMPLETED else logging.ERROR
+        self.write(level, f"Finished in state {state}")
+        if self.rules.recorder is not None:
+            self.rules.recorder.record(self._record(state))
+
+    def to_state(self, wait_for: Any) -> Steps[State[Any]]:
+        """What the run comes to: not ready, a hit, or what its function makes of it."""
         if wait_for or can_hold_handles(self.parameters):
             not_ready = yield from self._resolve(wait_for)
             if not_ready:
                 return not_ready
-        if self.spec.options.task_run_name is not None:
-            wrong = self._rename()
-            if wrong is not None:
-                return wrong
+        try:
+            self.prepare()
+        except Exception as error:
+            self.write(logging.ERROR, str(error))
+            return Failed(message=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}", data=error)
         if not self.rules.off:
             self.identity = self._identify()
             if self.identity is not None:
@@ -150,6 +183,11 @@ class TaskRunSteps:
         handles = find_handles([self.parameters, wait_for])
         if not handles:
             return None
+        try:
+            check_reach(handles)
+        except KeptException as error:
+            self.write(logging.ERROR, str(error))
+            return Failed(message=str(error), data=error)
         waiting = unfinished(handles)
         if waiting:
             yield Wait(waiting)
@@ -163,10 +201,10 @@ class TaskRunSteps:
         return None
 
     def _reads_values(self) -> bool:
-        """Whether the user's code sees the inputs even if the run is a hit."""
-        options, policy = self.spec.options, self.rules.policy
-        named = options.task_run_name is not None or self.rules.storage_key is not None
-        return named or bool(options.on_completion) or (policy is not None and policy.reads_values)
+        """Whether somebody sees the inputs even if the run is a hit."""
+        policy = self.rules.policy
+        seen = self.inputs_are_read or self.rules.storage_key is not None or bool(self.spec.options.on_completion)
+        return seen or self.rules.run_name is not None or (policy is not None and policy.reads_values)
 
     def _read_inputs(self) -> None:
         """Put copies of kept values where nothing but their fingerprints was known."""
@@ -179,39 +217,28 @@ class TaskRunSteps:
                     self._forget_key("an input was lost from the store, and changed in memory since")
             self.run.parameters = self.context.parameters = self.parameters
 
-    def _rename(self) -> State[Any] | None:
-        """Give the run the name that its options say; a failed state if that can't be done."""
-        template = self.spec.options.task_run_name
-        try:
-            self.run.name = custom_name(template, self.parameters, f"task {self.spec.name!r}")
-        except ConfigurationError as error:
-            self._log(logging.ERROR, str(error))
-            return Failed(message=f"{type(error).__name__}: {error}", data=error)
-        self.label = f"Task run '{self.run.name}'"
-        return None
+    def rename(self, name: str) -> None:
+        """Give the run another name."""
+        self.run.name = name
+        self.label = f"{self.kind} run '{name}'"
 
     def _identify(self) -> Identity | None:
         """The key of this call; None, with the reason as the decision, if it has none."""
         try:
             if self.rules.storage_key is not None:
-                key = storage_key(self.rules.storage_key, self.parameters, f"task {self.spec.name!r}")
+                key = storage_key(self.rules.storage_key, self.parameters, self.named)
                 return Identity(key, {"result_storage_key": key})
-            policy = self.rules.policy
-            assert policy is not None
-            known = self.resolver.known if self.resolver is not None else None
-            flow_parameters = self.flow.parameters if self.flow is not None else None
-            parts = policy.compute_parts(Call(self.context, self.parameters, flow_parameters, known))
+            identity = self.make_key()
         except (Exception, SystemExit) as error:
             message = f"The cache key can't be computed, so this run is not cached: {_said(error)}"
             # Where it was raised is said by the traceback, unless it is one of our sentences.
             info = None if isinstance(error, KeptException) else (type(error), error, error.__traceback__)
-            log_run(task_runs, logging.ERROR, message, self.label, info)
+            log_run(self.log, logging.ERROR, message, self.label, info)
             self.decision = Bypass(f"the key can't be computed: {_said(error)}")
             return None
-        if parts is None:
+        if identity is None:
             self.decision = Bypass("the cache policy gives no key for this call")
-            return None
-        return Identity(policy.key_of(parts), parts)
+        return identity
 
     def _look_up(self, key: str) -> Steps[State[Any] | None]:
         """The state of a hit; None, with the reason as the decision, if the run has to compute."""
@@ -242,7 +269,7 @@ class TaskRunSteps:
         self.decision = Run(reason)
         if reason.startswith(_TROUBLE):
             key = self.identity.key if self.identity else None
-            self._log(
+            self.write(
                 logging.WARNING, f"The result kept under {key!r} is not used: {reason.rstrip('.')}. Running instead."
             )
         return None
@@ -254,7 +281,7 @@ class TaskRunSteps:
         )
         if by_inputs_alone and kept_by_another(entry, self.spec.key) and "warned" not in self.spec.memo:
             self.spec.memo["warned"] = True
-            self._log(
+            self.write(
                 logging.WARNING,
                 f"This result was kept by another task, {entry.task!r}: the cache policy of {self.spec.name!r} looks "
                 "at inputs only, so tasks with equal inputs share results. Add TASK_SOURCE to the policy to keep them "
@@ -284,13 +311,13 @@ class TaskRunSteps:
             try:
                 locks.release_lock(identity.key, self.run.id)
             except Exception as error:  # the lock is gone, with the folder it was in or by a hold timeout
-                self._log(logging.WARNING, f"The lock on the key can't be given back: {_said(error)}")
+                self.write(logging.WARNING, f"The lock on the key can't be given back: {_said(error)}")
 
     def _locked_around(self, key: str) -> bool:
         """Whether a run around this one holds the lock on the same key: waiting for it would never end."""
         around = self.context.parent
         while around is not None:
-            if isinstance(around, TaskRunContext) and around.locked == key:
+            if around.locked == key:
                 return True
             around = around.parent
         return False
@@ -300,14 +327,15 @@ class TaskRunSteps:
         self.identity = None
         self.decision = Bypass(reason)
         self.not_kept = reason
-        self._log(logging.WARNING, f"The result of this run is not kept: {reason}.")
+        self.write(logging.WARNING, f"The result of this run is not kept: {reason}.")
 
     def _compute(self) -> Steps[State[Any]]:
         key = self.identity.key if self.identity is not None else None
         self._read_inputs()
         txn = Transaction(key, self.rules.store, parent=get_transaction(), of_task=True)
         began = time.perf_counter()
-        activate(txn)
+        if self.holds_results_back:
+            activate(txn)
         try:
             outcome = yield from self._called()
         except BaseException:
@@ -318,30 +346,30 @@ class TaskRunSteps:
         if isinstance(outcome, State):
             txn.rollback()
             return outcome
-        value = outcome.value
-        if is_outcome(value):
-            state = yield from final_state(value)
+        if is_outcome(outcome.value):
+            state = yield from final_state(outcome.value)
             yield Io(txn.finish if state.is_completed() else txn.rollback, (), False)
             return state
         seconds = time.perf_counter() - began
+        value = yield from self.returned(outcome.value)
         entry = None
         if self.rules.persist:
             entry = yield from self._pack(value, seconds)
         return (yield from self._committed(txn, entry, value))
 
     def _called(self) -> Steps[Returned | State[Any]]:
-        options, rules = self.spec.options, self.rules
+        rules = self.rules
         job = Job(
-            kind="Task",
-            owner=self.task,
+            kind=self.kind,
+            owner=self.owner,
             spec=self.spec,
             run=self.run,
             retries=rules.retries,
             delays=rules.retry_delays,
-            log=task_runs,
+            log=self.log,
             label=self.label,
-            jitter=options.retry_jitter_factor,
-            condition=options.retry_condition_fn,
+            jitter=rules.retry_jitter,
+            condition=rules.retry_condition,
         )
         if rules.log_prints:
             with logged_prints():
@@ -357,7 +385,7 @@ class TaskRunSteps:
         identity = self.identity
         if identity is None:
             # Nothing will look for it but the state of this run.
-            if not (self.spec.options.persist_result or not self.rules.in_memory):
+            if not (self.kept_without_key or self.spec.options.persist_result or not self.rules.in_memory):
                 return None
             identity = Identity(self.run.id, {})
         origin = Origin(self.spec.key, self.run.name, self.flow.flow_run.name if self.flow else "", seconds)
@@ -376,44 +404,31 @@ class TaskRunSteps:
         return again is None or again.key != key
 
     def _committed(self, txn: Transaction, entry: Entry | None, value: Any) -> Steps[State[Any]]:
-        options, store = self.spec.options, self.rules.store
+        rules, store = self.rules, self.rules.store
         try:
-            yield Io(txn.finish, (entry, options.on_rollback, options.on_commit), store is not None and store.slow)
+            yield Io(txn.finish, (entry, rules.on_rollback, rules.on_commit), store is not None and store.slow)
         except Exception as error:
             self._say_not_kept(error)
             entry = None
         if entry is None or store is None:
             return State(StateType.COMPLETED, None, None, value)
         # A value that can't be read back is better held in memory than lost.
-        forget = not self.rules.in_memory and not isinstance((yield Io(store.fetch, (entry,), store.slow)), Miss)
+        forget = not rules.in_memory and not isinstance((yield Io(store.fetch, (entry,), store.slow)), Miss)
         kept = KeptResult(store, entry) if forget else KeptResult(store, entry, value)
         return State(StateType.COMPLETED, None, None, kept, None, entry.key)
 
     def _say_not_kept(self, error: BaseException) -> None:
         self.not_kept = f"{type(error).__name__}: {error}"
-        self._log(logging.ERROR, f"The result was not kept, so the next run computes it again: {_said(error)}")
-
-    def _hooks(self, state: State[Any]) -> tuple[Any, ...]:
-        if state.type is StateType.COMPLETED:
-            return self.spec.options.on_completion
-        return self.spec.options.on_failure if state.type is StateType.FAILED else ()
-
-    def _finish(self, state: State[Any]) -> None:
-        """The end of the run, in the log and in the history."""
-        run, rules = self.run, self.rules
-        run.state = state
-        level = logging.INFO if state.type is StateType.COMPLETED else logging.ERROR
-        self._log(level, f"Finished in state {state}")
-        if rules.recorder is not None:
-            rules.recorder.record(self._record(state))
+        again = ", so the next run computes it again" if self.identity is not None else ""
+        self.write(logging.ERROR, f"The result was not kept{again}: {_said(error)}")
 
     def _record(self, state: State[Any]) -> RunRecord:
         run, identity, decision = self.run, self.identity, self.decision
         return RunRecord(
             run.id,
-            "task",
+            self.kind.lower(),
             run.name,
-            self.spec.key,
+            self.recorded_as,
             run.flow_run_id,
             state.type.value,
             state.name,
@@ -421,15 +436,16 @@ class TaskRunSteps:
             time.time(),
             _WORDS[decision.__class__],
             decision.reason,
-            None if identity is None else identity.key,
+            state.cache_key if identity is None else identity.key,
             None if identity is None or isinstance(decision, Hit) else identity.parts,
             self.saved,
             self.not_kept,
             state.message or "",
         )
 
-    def _log(self, level: int, message: str) -> None:
-        log_run(task_runs, level, message, self.label)
+    def write(self, level: int, message: str) -> None:
+        """One line in the log."""
+        log_run(self.log, level, message, self.label)
 
 
 def _said(error: BaseException) -> str:
