@@ -41,6 +41,7 @@ from kept.filesystems import LocalFileSystem
 from kept.results import ResultStore
 from kept.serializers import Serializer
 from kept.settings import KEPT_LOCAL_STORAGE_PATH, KEPT_RESULTS_STORE_LAYOUT, temporary_settings
+from kept.store.sqlite import SCHEMA_VERSION
 from kept.task_runners import ThreadPoolTaskRunner
 
 
@@ -516,8 +517,7 @@ def test_a_damaged_row_is_a_miss_with_a_reason(log: Any, home: Path) -> None:
     step = task(identity, cache_policy=INPUTS)
     called(step)
     connection = sqlite3.connect(home / "storage" / "entries.sqlite", isolation_level=None)
-    (table,) = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%payload%'")
-    connection.execute(f"UPDATE {table[0]} SET payload = zeroblob(length(payload))")
+    connection.execute("UPDATE entry SET record = zeroblob(length(record))")
     connection.close()
     assert "damaged" in missed(log, step)
     assert called(step).result() == 1
@@ -554,7 +554,7 @@ def test_a_store_written_by_a_newer_version_is_told_and_left_as_it_is(log: Any, 
     with pytest.raises(StoreError, match="newer version"):
         ResultStore().write(1, key="k")
     ResultStore().entries.close()
-    version_of(database, 1)
+    version_of(database, SCHEMA_VERSION)
     assert called(step).name == "Cached"
 
 

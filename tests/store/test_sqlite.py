@@ -9,10 +9,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
 from kept.exceptions import StoreError, StoreVersionError
 from kept.store import Entry, Miss
-from kept.store.sqlite import SCHEMA_VERSION, SqliteEntries, _checksum
+from kept.store.sqlite import SCHEMA_VERSION, SqliteEntries, _record
 from kept.testing import an_entry
 from tests.store.conftest import in_child, python, start
 
@@ -58,8 +59,45 @@ def test_only_the_user_can_read_the_store_whatever_the_umask(entries: SqliteEntr
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
-def test_the_checksum_is_the_same_on_every_python() -> None:
-    assert _checksum(tuple(an_entry(payload=b"\x00\xff", expires=2.5))) == 910420082
+def test_a_record_is_the_same_on_every_python() -> None:
+    record = _record(an_entry(payload=b"\x00\xff", expires=2.5))
+    assert blake3(record).hexdigest()[:16] == "d193facc60c5188c"
+
+
+def test_a_store_of_an_early_version_is_moved_aside_with_one_warning(
+    entries: SqliteEntries, caplog: pytest.LogCaptureFixture
+) -> None:
+    entries.put([an_entry("old")])
+    entries.close()
+    connection = sqlite3.connect(entries.path)
+    connection.execute("PRAGMA user_version=1")
+    connection.close()
+    with caplog.at_level(logging.WARNING, "kept.store"):
+        assert entries.get("old") == Miss("not kept yet")
+        entries.put([an_entry()])
+        assert entries.get("key") == an_entry()
+    (warning,) = caplog.messages
+    assert "was written by an early version of kept (its schema is 1" in warning
+    assert "a fresh one is begun" in warning and damaged_files(entries)[0] in warning
+
+
+def test_an_entry_under_the_hash_of_another_key_is_no_hit(entries: SqliteEntries) -> None:
+    entries.put([an_entry("a"), an_entry("b")])
+    connection = sqlite3.connect(entries.path, isolation_level=None)
+    connection.execute("UPDATE entry SET record = (SELECT record FROM entry WHERE id = 1) WHERE id = 2")
+    connection.close()
+    assert entries.get("a") == an_entry("a")
+    assert "damaged" in entries.get("b").reason  # type: ignore[union-attr]
+
+
+def test_a_record_that_became_something_else_is_a_miss(entries: SqliteEntries) -> None:
+    for wrong in ("CAST(record AS TEXT)", "5", "x''", "CAST(x'ff' AS TEXT)"):
+        entries.put([an_entry()])
+        connection = sqlite3.connect(entries.path, isolation_level=None)
+        connection.execute(f"UPDATE entry SET record = {wrong}")
+        connection.close()
+        assert entries.get("key") in (an_entry(), Miss("damaged: the entry does not hold what was kept")), wrong
+        assert len(list(entries.scan())) <= 1
 
 
 def test_the_schemas_version_is_in_the_file(entries: SqliteEntries) -> None:

@@ -41,8 +41,8 @@ _FILES = ("", "-wal", "-shm")
 _open: weakref.WeakSet[Database] = weakref.WeakSet()
 
 
-class UnreadableRowError(StoreError):
-    """A row of a sound database holds bytes that are not text: damage that SQLite does not notice."""
+class _EarlyVersionError(sqlite3.DatabaseError):
+    """The file is of a schema that this version no longer reads."""
 
 
 class Database:
@@ -190,6 +190,10 @@ class Database:
                 f"{self._name} was written by a newer version of kept (its schema is {version}; this "
                 f"one knows {self._version}). Upgrade kept, or set {self._setting} to another folder."
             )
+        if 0 < version < self._version:
+            raise _EarlyVersionError(
+                f"was written by an early version of kept (its schema is {version}; this one knows {self._version})"
+            )
         return version
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
@@ -221,10 +225,11 @@ class Database:
     def _answer(self, error: sqlite3.Error, attempt: int) -> None:
         """Repair what can be repaired and return, so that the caller tries again; else raise StoreError."""
         text = str(error)
-        if "decode to UTF-8" in text:
-            raise UnreadableRowError(f"a row of {self._name} is damaged: {text}") from error
+        if isinstance(error, _EarlyVersionError):
+            self._set_aside(text, sure=True)
+            return
         if isinstance(error, sqlite3.DatabaseError) and any(sign in text for sign in _DAMAGE):
-            self._set_aside(text, sure=attempt > 0)
+            self._set_aside(f"is damaged ({text})", sure=attempt > 0)
             return
         if attempt == 0 and any(sign in text for sign in _FLEETING):
             self.close()  # the file may have been deleted or exchanged while open: look at it afresh
@@ -254,11 +259,9 @@ class Database:
                         if os.path.exists(self._name + part):
                             os.rename(self._name + part, target + part)
                 except OSError as error:
-                    raise StoreError(
-                        f"{self._name} is damaged ({reason}) and can't be moved aside: {error.strerror}"
-                    ) from error
+                    raise StoreError(f"{self._name} {reason} and can't be moved aside: {error.strerror}") from error
             logger.warning(
-                "%s is damaged (%s): moved to %s, and a fresh one is begun without what it held",
+                "%s %s: moved to %s, and a fresh one is begun without what it held",
                 self._name,
                 reason,
                 target,
