@@ -79,9 +79,6 @@ class Flow(Decorated[P, R]):
         """Call `fn(flow, flow_run, state)` when a run is ended from outside; usable as a decorator."""
         return self._add_hook("on_crashed", fn)
 
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
-
 
 @overload
 def flow(fn: Callable[P, R], /, **options: Unpack[FlowKeywords]) -> Flow[P, R]: ...

@@ -20,7 +20,6 @@ from kept.engine.spec import (
 )
 from kept.engine.tasks import TaskRunSteps
 from kept.fingerprint.source import source_digest
-from kept.utilities.annotations import unmapped
 from kept.utilities.hashing import hash_objects
 
 if TYPE_CHECKING:
@@ -100,35 +99,6 @@ class Task(Decorated[P, R]):
     def on_rollback(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Call `fn(transaction)` when the transaction around is rolled back; usable as a decorator."""
         return self._add_hook("on_rollback", fn)
-
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else _BoundTask(self, instance)
-
-
-class _BoundTask:
-    """A task that is a method, bound to its object, which is then an input like any other."""
-
-    def __init__(self, task: Task[..., Any], instance: Any) -> None:
-        self._task = task
-        self._instance = instance
-
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        return self._task(self._instance, *args, **kwargs)
-
-    def submit(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Start the task on the runner of the flow around."""
-        return self._task.submit(self._instance, *args, **kwargs)
-
-    def map(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Start the task for each element of the iterables among the arguments."""
-        return self._task.map(unmapped(self._instance), *args, **kwargs)
-
-    def with_options(self, **options: Any) -> _BoundTask:
-        """The same bound task with other options."""
-        return _BoundTask(self._task.with_options(**options), self._instance)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._task, name)
 
 
 @overload

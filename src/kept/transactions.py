@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, TypeVar, Union
+from typing import Any, TypeAlias, TypeVar
 
 from kept.context import new_id
 from kept.exceptions import ConfigurationError, RollBack
@@ -27,7 +27,7 @@ from kept.utilities.effects import Call, Io, Lock
 T = TypeVar("T")
 Hook = Callable[[Any], Any]
 Steps = Generator[Call | Io | Lock, Any, T]
-Logger = Union[logging.Logger, "logging.LoggerAdapter[Any]"]  # which Python 3.10 can't subscript when it runs
+Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"  # not to be evaluated: Python 3.10 can't
 
 _active: ContextVar[BaseTransaction | None] = ContextVar("kept_transaction", default=None)
 _joining = threading.Lock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,11 @@ _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _VAR_POSITIONAL = inspect.Parameter.VAR_POSITIONAL
 _VAR_KEYWORD = inspect.Parameter.VAR_KEYWORD
+
+# Python 3.13 no longer asks what stands under @classmethod to bind itself.
+_CLASS_HINT = (
+    "Under @classmethod it gets its class only when it is called; to submit, map or delay it, put @classmethod below."
+)
 
 RESERVED = ("return_state", "wait_for")
 
@@ -37,6 +43,9 @@ class Binder:
         self._required = len([p for p in parameters.values() if p.default is p.empty and p.kind is not _VAR_POSITIONAL])
         self.defaults = {p.name: p.default for p in parameters.values() if p.default is not p.empty}
         self._plain = all(p.kind in _NAMED for p in parameters.values())
+        self.stars = frozenset(p.name for p in parameters.values() if p.kind in (_VAR_POSITIONAL, _VAR_KEYWORD))
+        # Of a method whose class is passed by a decorator above ours each call has to be looked at.
+        self._of_class = self.names[:1] == ("cls",) and sys.version_info >= (3, 13) and _is_method(function)
         self._positional = len([p for p in parameters.values() if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD])
         self._check_names()
 
@@ -57,7 +66,7 @@ class Binder:
             ParameterBindError: the call does not fit the signature.
         """
         names = self.names
-        if self._plain and len(args) <= self._positional:
+        if self._plain and len(args) <= self._positional and not self._of_class:
             if not kwargs and len(args) == len(names):
                 return dict(zip(names, args))  # noqa: B905 - lengths are equal; strict would cost a third more
             bound = dict(zip(names, args))  # noqa: B905
@@ -74,11 +83,16 @@ class Binder:
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
+            hint = f" {_CLASS_HINT}" if self._of_class else ""
             raise ParameterBindError(
                 f"Error binding parameters for {self.label}: {error}. Its signature is {self.signature}; it was "
-                f"called with {len(args)} positional arguments and the keywords {sorted(kwargs)}."
+                f"called with {len(args)} positional arguments and the keywords {sorted(kwargs)}.{hint}"
             ) from None
         bound.apply_defaults()
+        if self._of_class and not isinstance(bound.arguments["cls"], type):
+            raise ParameterBindError(
+                f"{self.label[0].upper()}{self.label[1:]} got {bound.arguments['cls']!r} as its class. {_CLASS_HINT}"
+            )
         return dict(bound.arguments)
 
     def call(self, parameters: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -101,3 +115,8 @@ class Binder:
     def _star_follows(self, name: str) -> bool:
         kinds = [p.kind for p in self.signature.parameters.values()]
         return _VAR_POSITIONAL in kinds and self.names.index(name) < kinds.index(_VAR_POSITIONAL)
+
+
+def _is_method(function: Any) -> bool:
+    """Whether a function was defined in a class, by its name."""
+    return "." in getattr(function, "__qualname__", "").rpartition("<locals>.")[2]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import types
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, ClassVar, Generic, Literal, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from kept.context import FlowRunContext
+from kept.engine.bound import Bound
 from kept.engine.drivers import drive, drive_async
 from kept.engine.pickling import reduced
 from kept.engine.spec import Options, Spec, check_callable, check_name, checked
@@ -37,6 +39,9 @@ class Decorated(Generic[P, R]):
     _options: ClassVar[type[Options]]
 
     def __init__(self, fn: Callable[P, R], options: Mapping[str, Any]) -> None:
+        # Below a decorator of ours, @staticmethod and @classmethod say what a look-up in a class binds.
+        self._method: type = type(fn) if isinstance(fn, (staticmethod, classmethod)) else types.MethodType
+        fn = fn if self._method is types.MethodType else cast(Any, fn).__func__
         check_callable(fn, self._label)
         check_name(options.get("name"), self._label)
         self._set(fn, checked(self._options, options, label=self._label))
@@ -55,6 +60,7 @@ class Decorated(Generic[P, R]):
     def _with(self: Self, options: Mapping[str, Any]) -> Self:
         check_name(options.get("name"), "with_options")
         twin: Self = object.__new__(type(self))
+        twin._method = self._method
         twin._set(self.spec.fn, checked(self._options, options, self.spec.options, "with_options"))
         return twin
 
@@ -82,6 +88,12 @@ class Decorated(Generic[P, R]):
 
     def __setstate__(self, state: Any) -> None:
         self.__dict__.update(state if isinstance(state, dict) else vars(state))
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if self._method is staticmethod:
+            return self
+        holder = owner if self._method is classmethod else instance
+        return self if holder is None else Bound(self, holder)
 
     @overload
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R: ...

@@ -25,14 +25,40 @@ def each_call(spec: Spec, parameters: dict[str, Any]) -> Iterator[dict[str, Any]
     """
     fixed: dict[str, Any] = {}
     varied: dict[str, list[Any]] = {}
-    for name, value in parameters.items():
+    for name, value in _spread(parameters, spec.binder.stars).items():
         elements = _elements(value)
         if elements is None or _is_default(spec, name, value):
             fixed[name] = value.value if isinstance(value, unmapped) else value
         else:
             varied[name] = elements
     count = _common_length(spec, varied)
-    return ({name: fixed[name] if name in fixed else varied[name][i] for name in parameters} for i in range(count))
+    calls = ({**fixed, **{name: elements[i] for name, elements in varied.items()}} for i in range(count))
+    return (_gathered(call, parameters, spec.binder.stars) for call in calls)
+
+
+def _spread(parameters: dict[str, Any], stars: frozenset[str]) -> dict[str, Any]:
+    """The parameters with each element of `*args` and `**kwargs` under a name of its own, such as "args[0]"."""
+    spread: dict[str, Any] = {}
+    for name, value in parameters.items():
+        parts = _parts(name, value) if name in stars else {name: None}
+        spread.update({part: value if key is None else value[key] for part, key in parts.items()})
+    return spread
+
+
+def _gathered(call: dict[str, Any], parameters: dict[str, Any], stars: frozenset[str]) -> dict[str, Any]:
+    """Back from what `_spread` gives, in the order of the signature."""
+    return {
+        name: _refilled(value, [call[part] for part in _parts(name, value)]) if name in stars else call[name]
+        for name, value in parameters.items()
+    }
+
+
+def _parts(name: str, value: Any) -> dict[str, Any]:
+    return {f"{name}[{key!r}]": key for key in (value if isinstance(value, dict) else range(len(value)))}
+
+
+def _refilled(value: Any, elements: list[Any]) -> Any:
+    return dict(zip(value, elements, strict=True)) if isinstance(value, dict) else tuple(elements)
 
 
 def _common_length(spec: Spec, varied: dict[str, list[Any]]) -> int:

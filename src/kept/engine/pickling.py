@@ -31,7 +31,8 @@ def reduced(whole: Any) -> tuple[Any, ...]:
 
 def _imported(module: str, qualname: str) -> Any:
     __import__(module)
-    return functools.reduce(getattr, qualname.split("."), sys.modules[module])
+    found = functools.reduce(getattr, qualname.split("."), sys.modules[module])
+    return getattr(found, "__func__", found)  # a class gives its class methods bound
 
 
 def _found(fn: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -148,6 +149,7 @@ class Spec:
     """`module.qualname` of the function."""
     binder: Binder
     is_async: bool
+    is_generator: bool
     options: Any
     memo: dict[str, Any] = dataclasses.field(default_factory=dict)
     """What the engine has worked out for this spec, kept beside it because a hit can't afford a second look-up."""
@@ -174,13 +176,13 @@ class FlowSpec(Spec):
 def task_spec(fn: Callable[..., Any], options: TaskOptions) -> TaskSpec:
     """The spec of a task over `fn`."""
     name = options.name or _name_of(fn)
-    return TaskSpec(fn, name, _key_of(fn), Binder(fn, f"task {name!r}"), _is_async(fn), options)
+    return TaskSpec(fn, name, _key_of(fn), Binder(fn, f"task {name!r}"), *_kind_of(fn), options)
 
 
 def flow_spec(fn: Callable[..., Any], options: FlowOptions) -> FlowSpec:
     """The spec of a flow over `fn`."""
     name = options.name or _name_of(fn).replace("_", "-")
-    return FlowSpec(fn, name, _key_of(fn), Binder(fn, f"flow {name!r}"), _is_async(fn), options)
+    return FlowSpec(fn, name, _key_of(fn), Binder(fn, f"flow {name!r}"), *_kind_of(fn), options)
 
 
 def checked(
@@ -363,17 +365,14 @@ def check_callable(fn: Any, label: str) -> None:
     """Raise a sentence for what can't be decorated."""
     if isinstance(fn, type):
         raise ParameterTypeError(f"{label} can't decorate the class {fn.__name__!r}; decorate one of its methods.")
-    if isinstance(fn, (classmethod, staticmethod)):
-        kind = type(fn).__name__
-        raise ParameterTypeError(f"{label} stands above @{kind}; put it below, closest to the function.")
-    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
-        raise ConfigurationError(
-            f"{label} was applied to the generator {fn.__name__!r}, which this version of kept can't run as a step. "
-            "Return a list of what it yields."
-        )
     if not callable(fn):
         raise ParameterTypeError(
             f"{label} was applied to {fn!r}, which is not a function. Options are passed by name: {label}(name=...)."
+        )
+    if _kind_of(fn)[1]:
+        raise ConfigurationError(
+            f"{label} was applied to the generator {_name_of(fn)!r}, which this version of kept can't run as a step. "
+            "Return a list of what it yields."
         )
 
 
@@ -403,10 +402,12 @@ def policy_of(options: Options) -> CachePolicy | None:
 
 
 def _name_of(fn: Callable[..., Any]) -> str:
+    fn = _underneath(fn)
     return getattr(fn, "__name__", None) or type(fn).__name__
 
 
 def _key_of(fn: Callable[..., Any]) -> str:
+    fn = _underneath(fn)
     qualname = getattr(fn, "__qualname__", None) or type(fn).__qualname__
     module = getattr(fn, "__module__", None) or "<unknown>"
     code = getattr(fn, "__code__", None)
@@ -415,5 +416,18 @@ def _key_of(fn: Callable[..., Any]) -> str:
     return f"{module}.{qualname}"
 
 
-def _is_async(fn: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
+def _underneath(fn: Any) -> Any:
+    """What a partial calls; anything else is itself."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return fn
+
+
+def _kind_of(fn: Callable[..., Any]) -> tuple[bool, bool]:
+    """Whether it is async, and whether it is a generator."""
+    fn = _underneath(fn)
+    # A callable object is what its class says that calling it does.
+    forms = (fn, getattr(type(fn), "__call__", None))  # noqa: B004
+    yields = any(map(inspect.isgeneratorfunction, forms))
+    yields_async = any(map(inspect.isasyncgenfunction, forms))
+    return yields_async or any(map(inspect.iscoroutinefunction, forms)), yields or yields_async
