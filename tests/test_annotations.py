@@ -43,6 +43,10 @@ def test_it_shows_its_kind_and_value() -> None:
     ]
 
 
+def test_what_is_frozen_can_be_had() -> None:
+    assert freeze(1).unfreeze() == 1
+
+
 def test_quotes_can_be_taken_off() -> None:
     assert quote([1]).unquote() == [1]
 

@@ -731,3 +731,18 @@ def test_a_policy_of_the_users_own_may_be_a_dataclass_and_can_be_configured(tmp_
     policy = Prefixed(prefix="b").configure(key_storage=tmp_path)
     assert policy.compute_key(None, {"x": 1}, None) == "b-1"
     assert policy.key_storage == tmp_path
+
+
+def test_the_isolation_level_can_be_given_by_its_name() -> None:
+    assert INPUTS.configure(isolation_level="SERIALIZABLE").isolation_level is IsolationLevel.SERIALIZABLE
+
+
+def test_a_key_function_finds_the_ids_of_its_runs() -> None:
+    seen: list[Any] = []
+
+    def key(context: Any, parameters: Any) -> str:
+        seen.append((context.task_run_id == context.task_run.id, context.flow_run_id == context.task_run.flow_run_id))
+        return "k"
+
+    task(cache_key_fn=key)(lambda: 1)()
+    assert seen == [(True, True)]

@@ -7,9 +7,10 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ import kept
 from kept import State, Task, flow, task
 from kept.cache_policies import DEFAULT, FLOW_PARAMETERS, INPUTS, NO_CACHE, NONE, TASK_SOURCE
 from kept.context import TaskRunContext
-from kept.exceptions import MissingResult, ParameterTypeError
+from kept.exceptions import LockNotHeldError, MissingResult, ParameterTypeError
 from kept.filesystems import LocalFileSystem, WritableFileSystem
+from kept.locking.memory import MemoryLockManager
 from kept.results import ResultStore, get_result_store, should_persist_result
 from kept.serializers import CompressedSerializer, JSONSerializer, PickleSerializer, Serializer
 from kept.settings import (
@@ -932,6 +934,63 @@ def test_a_place_where_nothing_can_be_kept_fails_no_run(place: str, log: Any) ->
     step = task(lambda x: x + 1, cache_policy=INPUTS, result_storage=Path(place), name="step")
     assert step(1) == 2
     assert "The result was not kept" in log
+
+
+def test_a_record_tells_how_its_result_is_kept() -> None:
+    store = ResultStore(serializer="json")
+    until = datetime.now(timezone.utc) + timedelta(days=1)
+    store.write([1], "k", expiration=until)
+    metadata = ResultStore().read("k").metadata
+    assert (metadata.storage_key, metadata.serializer, metadata.expiration) == ("k", JSONSerializer(), until)
+
+
+def test_a_store_that_is_far_away_does_not_hold_up_the_loop() -> None:
+    threads: set[int] = set()
+
+    class Far:
+        def __init__(self) -> None:
+            self.files: dict[str, bytes] = {}
+
+        def read_path(self, path: str) -> bytes:
+            threads.add(threading.get_ident())
+            return self.files[path]
+
+        def write_path(self, path: str, content: bytes) -> None:
+            threads.add(threading.get_ident())
+            self.files[path] = content
+
+    @task(result_storage=Far(), result_storage_key="state", cache_result_in_memory=False)
+    def far() -> int:
+        return 2
+
+    async def main() -> None:
+        store = ResultStore(result_storage=Far())
+        await store.awrite(1, "k")
+        assert await store.aexists("k")
+        assert (await store.aread("k")).result == 1
+        assert threads
+
+    asyncio.run(main())
+    assert threading.get_ident() not in threads
+    state = far(return_state=True)
+    threads.clear()
+    assert asyncio.run(state.aresult()) == 2
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+def test_a_store_hands_out_locks() -> None:
+    store = ResultStore(lock_manager=MemoryLockManager())
+    assert store.acquire_lock("k")
+    assert store.is_locked("k")
+    assert store.is_lock_holder("k")
+    assert not store.is_lock_holder("k", "another")
+    assert not store.acquire_lock("k", "another", timeout=0)
+    assert not store.wait_for_lock("k", timeout=0)
+    store.release_lock("k")
+    assert store.wait_for_lock("k")
+    with pytest.raises(LockNotHeldError):
+        store.release_lock("k")
 
 
 def test_a_result_store_takes_a_key_of_its_own_and_says_what_it_can_not_take() -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
 import kept
 from kept import flow, runtime, tags, task
-from kept.runtime import flow_run, task_run
+from kept.exceptions import ConfigurationError
+from kept.runtime import deployment, flow_run, task_run
+from tests.conftest import Lines
 
 
 def test_outside_a_run_each_fact_is_none_or_empty() -> None:
-    assert {name: getattr(flow_run, name) for name in dir(flow_run)} == {
+    before = datetime.now(timezone.utc)
+    assert {name: getattr(flow_run, name) for name in dir(flow_run) if name != "scheduled_start_time"} == {
         "id": None,
         "name": None,
         "flow_name": None,
@@ -20,10 +24,14 @@ def test_outside_a_run_each_fact_is_none_or_empty() -> None:
         "parameters": {},
         "tags": [],
         "run_count": 0,
-        "scheduled_start_time": None,
         "parent_flow_run_id": None,
         "root_flow_run_id": None,
+        "parent_deployment_id": None,
+        "job_variables": None,
+        "api_url": None,
+        "ui_url": None,
     }
+    assert before <= flow_run.scheduled_start_time <= datetime.now(timezone.utc)
     assert {name: getattr(task_run, name) for name in dir(task_run)} == {
         "id": None,
         "name": None,
@@ -31,7 +39,52 @@ def test_outside_a_run_each_fact_is_none_or_empty() -> None:
         "parameters": {},
         "tags": [],
         "run_count": 0,
+        "api_url": None,
+        "ui_url": None,
     }
+    assert {name: getattr(deployment, name) for name in dir(deployment)} == {
+        "id": None,
+        "name": None,
+        "version": None,
+        "flow_run_id": None,
+        "parameters": {},
+    }
+
+
+def test_each_fact_has_a_function_that_returns_it() -> None:
+    @flow(flow_run_name="mine")
+    def f() -> Any:
+        return flow_run.get_name(), flow_run.get_parameters()
+
+    assert f() == ("mine", {})
+    assert task_run.get_tags() == []
+
+
+def test_an_environment_variable_stands_in_for_a_fact(monkeypatch: pytest.MonkeyPatch, log: Lines) -> None:
+    for name, text in {
+        "FLOW_RUN__NAME": "mocked",
+        "FLOW_RUN__RUN_COUNT": "7",
+        "FLOW_RUN__SCHEDULED_START_TIME": "2026-01-02T03:04:05",
+        "TASK_RUN__FAKE_KEY": "foo",
+        "DEPLOYMENT__NAME": "prod",
+    }.items():
+        monkeypatch.setenv(f"KEPT__RUNTIME__{name}", text)
+
+    @flow(flow_run_name="real")
+    def f() -> Any:
+        return flow_run.name, flow_run.run_count, flow_run.scheduled_start_time, deployment.name
+
+    assert f() == ("mocked", 7, datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc), "prod")
+    assert flow_run.name == "mocked"
+    assert task_run.fake_key == "foo"
+    assert "is not a setting" not in log
+
+
+@pytest.mark.parametrize(("name", "text"), [("RUN_COUNT", "many"), ("TAGS", "a,b"), ("PARAMETERS", "{}")])
+def test_a_variable_that_can_not_stand_in_is_told(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+    monkeypatch.setenv(f"KEPT__RUNTIME__FLOW_RUN__{name}", text)
+    with pytest.raises(ConfigurationError, match=f"KEPT__RUNTIME__FLOW_RUN__{name} is '{text}', which can't stand in"):
+        getattr(flow_run, name.lower())
 
 
 def test_inside_a_flow_the_facts_are_those_of_its_run() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from kept import states
 from kept.exceptions import CancelledRun, CrashedRun, FailedRun, PausedRun, UnfinishedRun
 from kept.states import (
+    AwaitingConcurrencySlot,
     AwaitingRetry,
     Cached,
     Cancelled,
@@ -20,6 +21,7 @@ from kept.states import (
     Completed,
     Crashed,
     Failed,
+    Late,
     Loadable,
     Paused,
     Pending,
@@ -27,7 +29,9 @@ from kept.states import (
     Running,
     Scheduled,
     State,
+    StateDetails,
     StateType,
+    Suspended,
     get_state_exception,
     raise_state_exception,
     worst,
@@ -189,6 +193,49 @@ def test_only_a_state_that_ended_badly_stands_for_an_exception() -> None:
 def test_the_worst_of_several_states_decides(found: list[State[Any]], name: str, message: str) -> None:
     state = worst(found)
     assert (state.name, state.message, state.data) == (name, message, found)
+
+
+def test_details_are_empty_until_they_are_known() -> None:
+    state = Completed(data=1)
+    assert state.state_details == StateDetails()
+    state.note_run("flow", "task")
+    state.note_run("another", None)
+    assert state.state_details == StateDetails(flow_run_id="flow", task_run_id="task")
+    assert state.fresh_copy(message="again").state_details == StateDetails()
+    assert pickle.loads(pickle.dumps(state)).state_details == state.state_details
+
+
+def test_details_tell_the_key_of_a_kept_result() -> None:
+    assert Completed(data=1, cache_key="k").state_details.cache_key == "k"
+
+
+def test_a_scheduled_state_knows_for_when() -> None:
+    when = datetime(2026, 1, 2, tzinfo=timezone.utc)
+    for make, name in ((Scheduled, "Scheduled"), (Late, "Late"), (AwaitingRetry, "AwaitingRetry")):
+        state = make(scheduled_time=when)
+        assert (state.name, state.state_details.scheduled_time) == (name, when)
+        state.note_run("flow", None)
+        assert state.state_details == StateDetails(flow_run_id="flow", scheduled_time=when)
+    assert AwaitingConcurrencySlot().state_details.scheduled_time is not None
+
+
+def test_a_paused_state_knows_until_when() -> None:
+    until = datetime(2026, 1, 2, tzinfo=timezone.utc)
+    assert Paused(pause_expiration_time=until).state_details.pause_timeout == until
+    before = datetime.now(timezone.utc)
+    timeout = Suspended(timeout_seconds=60, pause_key="p").state_details
+    assert timeout.pause_timeout is not None
+    assert timedelta(seconds=60) <= timeout.pause_timeout - before
+    assert (timeout.pause_reschedule, timeout.pause_key) == (True, "p")
+    with pytest.raises(ValueError, match="not both"):
+        Paused(timeout_seconds=1, pause_expiration_time=until)
+
+
+def test_a_fresh_copy_is_entered_now() -> None:
+    old = Failed(message="bad", data=ValueError("v"), timestamp=0)
+    new = old.fresh_copy(name="Again")
+    assert (new.type, new.name, new.message, new.data) == (old.type, "Again", "bad", old.data)
+    assert new.timestamp > old.timestamp
 
 
 def test_states_can_be_copied_and_pickled() -> None:

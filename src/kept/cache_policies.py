@@ -11,16 +11,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from blake3 import blake3
 
 from kept.exceptions import ConfigurationError, ParameterTypeError
 from kept.fingerprint import fingerprint
 from kept.fingerprint.source import source_digest
-
-if TYPE_CHECKING:
-    from kept.transactions import IsolationLevel
+from kept.transactions import IsolationLevel
 
 Parts = dict[str, str]
 KeyFunction = Callable[[Any, dict[str, Any]], "str | None"]
@@ -70,9 +68,11 @@ class CachePolicy:
         self: P,
         key_storage: Any = None,
         lock_manager: Any = None,
-        isolation_level: IsolationLevel | None = None,
+        isolation_level: IsolationLevel | Literal["READ_COMMITTED", "SERIALIZABLE"] | None = None,
     ) -> P:
         """A copy of this policy with other storage for entries, locks or isolation; None leaves it as it is."""
+        if isinstance(isolation_level, str) and isolation_level in IsolationLevel.__members__:
+            isolation_level = IsolationLevel[isolation_level]
         given = {"key_storage": key_storage, "lock_manager": lock_manager, "isolation_level": isolation_level}
         twin = copy.copy(self)
         for name, value in given.items():

@@ -69,6 +69,11 @@ class Run:
         return datetime.fromtimestamp(self.started, timezone.utc)
 
     @property
+    def expected_start_time(self) -> datetime:
+        """When the run was to begin, in UTC: when it did."""
+        return self.start_time
+
+    @property
     def state_name(self) -> str | None:
         """The name of the newest state."""
         return self.state.name if self.state else None
@@ -173,6 +178,16 @@ class TaskRunContext(RunContext):
         self.result_store = result_store
         self.flow_context = flow_context
         self.locked: str | None = None
+
+    @property
+    def task_run_id(self) -> str:
+        """The id of the task run."""
+        return str(self.task_run.id)
+
+    @property
+    def flow_run_id(self) -> str | None:
+        """The id of the flow run around it; None outside a flow."""
+        return self.task_run.flow_run_id  # type: ignore[no-any-return]
 
     @classmethod
     def get(cls) -> TaskRunContext | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import json
 import os
+import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -24,7 +26,7 @@ from kept.locking.filesystem import FileSystemLockManager
 from kept.locking.memory import MemoryLockManager
 from kept.serializers import CompressedSerializer, PickleSerializer, Serializer
 from kept.settings import Settings, get_current_settings
-from kept.states import Loadable
+from kept.states import Loadable, moment
 from kept.store import Entry, Miss, Store, open_store
 from kept.store.objects import ObjectBlobs, ObjectEntries
 
@@ -48,8 +50,8 @@ class ResultRecordMetadata(NamedTuple):
     """The key it is kept under."""
     expiration: datetime | None
     """When it stops being valid, in UTC; None for never."""
-    serializer: str
-    """How it became bytes, by name."""
+    serializer: Serializer
+    """How it became bytes."""
 
 
 class ResultRecord(NamedTuple):
@@ -81,6 +83,16 @@ class KeptResult(Loadable):
     def fingerprint(self) -> str | None:
         """The fingerprint of the value, as its entry has it."""
         return self.entry.fingerprint
+
+    @property
+    def expires(self) -> float | None:
+        """When the entry stops being valid, in seconds since the epoch; None for never."""
+        return self.entry.expires
+
+    @property
+    def slow(self) -> bool:
+        """Whether it has to be read from a store that is far away."""
+        return self._value is self._UNREAD and self.store.slow
 
     def load_copy(self) -> Any:
         """A fresh copy of the value, shared with nobody. Raises `MissingResult` if it can't be read any more."""
@@ -148,13 +160,14 @@ class ResultStore:
         if len(data) != entry.size:
             return Miss(f"damaged: {len(data)} bytes instead of {entry.size}")
         try:
-            if entry.serializer == self.serializer_name:
-                return self.serializer.loads(data)
-            return Serializer.from_name(entry.serializer).loads(data)
+            return self._serializer_of(entry).loads(data)
         except KeptException as error:
             return Miss(f"unreadable: {error}")
         except (Exception, SystemExit) as error:  # a user's serializer, or a pickle, may raise anything
             return Miss(f"unreadable: the serializer {entry.serializer} raised {type(error).__name__}: {error}")
+
+    def _serializer_of(self, entry: Entry) -> Serializer:
+        return self.serializer if entry.serializer == self.serializer_name else Serializer.from_name(entry.serializer)
 
     def pack(
         self,
@@ -235,8 +248,8 @@ class ResultStore:
         if isinstance(value, Miss):
             raise MissingResult(f"No result under {key!r} in {self.location}: {value.reason}.")
         entry = cast(Entry, found)
-        expiration = None if entry.expires is None else _moment(entry.expires)
-        return ResultRecord(value, ResultRecordMetadata(key, expiration, entry.serializer))
+        expiration = None if entry.expires is None else moment(entry.expires)
+        return ResultRecord(value, ResultRecordMetadata(key, expiration, self._serializer_of(entry)))
 
     def write(self, obj: Any, key: str | None = None, expiration: datetime | None = None) -> None:
         """Keep `obj` under `key`, a new one by default, until `expiration`, for ever by default.
@@ -265,18 +278,54 @@ class ResultStore:
 
     async def aread(self, key: str) -> ResultRecord:
         """`read()`, to await."""
-        return self.read(key)
+        return await self._aside(self.read, key)  # type: ignore[no-any-return]
 
     async def awrite(self, obj: Any, key: str | None = None, expiration: datetime | None = None) -> None:
         """`write()`, to await."""
-        self.write(obj, key, expiration)
+        await self._aside(self.write, obj, key, expiration)
 
     async def aexists(self, key: str) -> bool:
         """`exists()`, to await."""
-        return self.exists(key)
+        return await self._aside(self.exists, key)  # type: ignore[no-any-return]
+
+    async def _aside(self, function: Callable[..., Any], *args: Any) -> Any:
+        """What the function returns, called in a thread if an event loop should not wait for it."""
+        if not self.slow:
+            return function(*args)
+        import asyncio  # noqa: PLC0415 - 30 ms that only async callers need
+
+        return await asyncio.to_thread(function, *args)
+
+    def acquire_lock(self, key: str, holder: str | None = None, timeout: float | None = None) -> bool:
+        """Take the lock on `key`, and say whether that succeeded within `timeout` seconds, for ever by default.
+
+        The holder is this thread of this process by default, here and in the other methods about locks.
+        """
+        return bool(self.locks().acquire_lock(key, holder or this_thread(), acquire_timeout=timeout))
+
+    def release_lock(self, key: str, holder: str | None = None) -> None:
+        """Give the lock on `key` back. Raises `LockNotHeldError`."""
+        self.locks().release_lock(key, holder or this_thread())
+
+    def is_locked(self, key: str) -> bool:
+        """Whether anybody holds the lock on `key`."""
+        return bool(self.locks().is_locked(key))
+
+    def is_lock_holder(self, key: str, holder: str | None = None) -> bool:
+        """Whether `holder` holds the lock on `key`."""
+        return bool(self.locks().is_lock_holder(key, holder or this_thread()))
+
+    def wait_for_lock(self, key: str, timeout: float | None = None) -> bool:
+        """Wait until nobody holds the lock on `key`; False when `timeout` seconds passed before."""
+        return bool(self.locks().wait_for_lock(key, timeout))
 
     def __repr__(self) -> str:
         return f"ResultStore({self.location!r}, serializer={self.serializer_name!r})"
+
+
+def this_thread() -> str:
+    """The name of a lock's holder that is this thread of this process on this machine."""
+    return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
 
 
 @functools.cache
@@ -351,14 +400,6 @@ def _is_faithful(serializer: Serializer) -> bool:
     while isinstance(serializer, CompressedSerializer):
         serializer = serializer.serializer
     return type(serializer) is PickleSerializer
-
-
-def _moment(seconds: float) -> datetime:
-    """The moment, in UTC; the last one that there is for those beyond it."""
-    try:
-        return datetime.fromtimestamp(seconds, timezone.utc)
-    except (OverflowError, ValueError, OSError):
-        return datetime.max.replace(tzinfo=timezone.utc)
 
 
 def _joined(chunks: Sequence[bytes | memoryview]) -> bytes:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Iterable
-from datetime import datetime, timezone
-from typing import Any, Generic, TypeVar, cast
+from datetime import datetime, timedelta, timezone
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from kept.exceptions import CancelledRun, CrashedRun, FailedRun, PausedRun, UnfinishedRun
 
@@ -55,6 +55,16 @@ class Loadable:
         """The fingerprint of the value, where it is known without looking at the value."""
         return None
 
+    @property
+    def expires(self) -> float | None:
+        """When the value stops being valid, in seconds since the epoch; None for never."""
+        return None
+
+    @property
+    def slow(self) -> bool:
+        """Whether loading it takes so long that an event loop should not wait for it."""
+        return False
+
     def load_result(self) -> Any:
         """The value; raises `MissingResult` if it can't be had any more."""
         raise NotImplementedError
@@ -62,6 +72,27 @@ class Loadable:
     def load_copy(self) -> Any:
         """A copy of the value, shared with nobody; raises `MissingResult` if it can't be had any more."""
         raise NotImplementedError
+
+
+class StateDetails(NamedTuple):
+    """What is known of a state besides its type, its message and its data; None where it does not apply."""
+
+    flow_run_id: str | None = None
+    """The flow run that the state is of, or the one around the task run."""
+    task_run_id: str | None = None
+    """The task run that the state is of."""
+    cache_key: str | None = None
+    """The key of the kept result."""
+    cache_expiration: datetime | None = None
+    """When the kept result stops being valid, in UTC."""
+    scheduled_time: datetime | None = None
+    """When a scheduled run is to start."""
+    pause_timeout: datetime | None = None
+    """Until when a paused run waits."""
+    pause_reschedule: bool = False
+    """Whether a paused run has left its process, to be started again."""
+    pause_key: str | None = None
+    """What tells one pause from another."""
 
 
 class State(Generic[R]):
@@ -74,9 +105,10 @@ class State(Generic[R]):
         data: the value of a completed run (or something `Loadable`), the exception of a failed one.
         timestamp: when the run entered the state, in seconds since the epoch; now by default.
         cache_key: the key of the kept result, if there is one.
+        state_details: what else is known of it.
     """
 
-    __slots__ = ("_time", "cache_key", "data", "message", "name", "type")
+    __slots__ = ("_about", "_time", "cache_key", "data", "message", "name", "type")
 
     def __init__(
         self,
@@ -86,6 +118,7 @@ class State(Generic[R]):
         data: Any = None,
         timestamp: float | None = None,
         cache_key: str | None = None,
+        state_details: StateDetails | None = None,
     ) -> None:
         self.type = type if type.__class__ is StateType else StateType(type)
         self.name = name or _DEFAULT_NAMES[self.type]
@@ -93,6 +126,31 @@ class State(Generic[R]):
         self.data = data
         self.cache_key = cache_key
         self._time = time.time() if timestamp is None else timestamp
+        # Two ids in a plain tuple are all that a run pays for its details.
+        self._about: StateDetails | tuple[str | None, str | None] | None = state_details
+
+    def note_run(self, flow_run_id: str | None, task_run_id: str | None) -> None:
+        """Note whose state this is, unless that is known: a returned state may be that of another run."""
+        about = self._about
+        if about is None:
+            self._about = (flow_run_id, task_run_id)
+        elif isinstance(about, StateDetails) and about.flow_run_id is None and about.task_run_id is None:
+            self._about = about._replace(flow_run_id=flow_run_id, task_run_id=task_run_id)
+
+    @property
+    def state_details(self) -> StateDetails:
+        """The ids of the run, the key and the expiration of a kept result, and the like."""
+        about = self._about or ()
+        details = about if isinstance(about, StateDetails) else StateDetails(*about)
+        if self.cache_key is None:
+            return details
+        expires = self.data.expires if isinstance(self.data, Loadable) else None
+        return details._replace(cache_key=self.cache_key, cache_expiration=None if expires is None else moment(expires))
+
+    def fresh_copy(self, **fields: Any) -> State[R]:
+        """The same state entered now, with other `fields` if any are given, for another run."""
+        kept = {name: getattr(self, name) for name in ("type", "name", "message", "data", "cache_key")}
+        return State(**{**kept, **fields})
 
     @property
     def timestamp(self) -> datetime:
@@ -122,6 +180,10 @@ class State(Generic[R]):
 
     async def aresult(self, raise_on_failure: bool = True) -> R:
         """`result()`, to await."""
+        if isinstance(self.data, Loadable) and self.data.slow:
+            import asyncio  # noqa: PLC0415 - 30 ms that only async callers need
+
+            return await asyncio.to_thread(self.result, raise_on_failure)
         return self.result(raise_on_failure=raise_on_failure)
 
     def is_scheduled(self) -> bool:
@@ -175,9 +237,20 @@ class State(Generic[R]):
         return f"{self.name}(message={self.message!r}, type={self.type}, result={data})"
 
 
-def Scheduled(**fields: Any) -> State[Any]:
-    """A state for a run that is planned for later; fields as those of `State`."""
-    return State(StateType.SCHEDULED, **fields)
+def Scheduled(*, scheduled_time: datetime | None = None, **fields: Any) -> State[Any]:
+    """A state for a run that is planned for `scheduled_time`, which is now by default; fields as those of `State`."""
+    details = StateDetails(scheduled_time=scheduled_time or datetime.now(timezone.utc))
+    return State(StateType.SCHEDULED, **{"state_details": details, **fields})
+
+
+def Late(**fields: Any) -> State[Any]:
+    """A scheduled state, named `Late`, for a run that has not started in time."""
+    return Scheduled(**{"name": "Late", **fields})
+
+
+def AwaitingConcurrencySlot(**fields: Any) -> State[Any]:
+    """A scheduled state, named so, for a run that waits until fewer others run."""
+    return Scheduled(**{"name": "AwaitingConcurrencySlot", **fields})
 
 
 def Pending(**fields: Any) -> State[Any]:
@@ -220,9 +293,26 @@ def Cancelled(**fields: Any) -> State[Any]:
     return State(StateType.CANCELLED, **fields)
 
 
-def Paused(**fields: Any) -> State[Any]:
-    """A state for a run that waits to be resumed."""
-    return State(StateType.PAUSED, **fields)
+def Paused(
+    *,
+    timeout_seconds: float | None = None,
+    pause_expiration_time: datetime | None = None,
+    reschedule: bool = False,
+    pause_key: str | None = None,
+    **fields: Any,
+) -> State[Any]:
+    """A state for a run that waits to be resumed, for `timeout_seconds` or until `pause_expiration_time`."""
+    if timeout_seconds is not None and pause_expiration_time is not None:
+        raise ValueError("Paused() takes timeout_seconds or pause_expiration_time, not both.")
+    if timeout_seconds is not None:
+        pause_expiration_time = datetime.now(timezone.utc) + timedelta(seconds=timeout_seconds)
+    details = StateDetails(pause_timeout=pause_expiration_time, pause_reschedule=reschedule, pause_key=pause_key)
+    return State(StateType.PAUSED, **{"state_details": details, **fields})
+
+
+def Suspended(**fields: Any) -> State[Any]:
+    """A paused state, named `Suspended`, for a run whose process has ended meanwhile; fields as those of `Paused`."""
+    return Paused(**{"name": "Suspended", "reschedule": True, **fields})
 
 
 def Retrying(**fields: Any) -> State[Any]:
@@ -232,7 +322,15 @@ def Retrying(**fields: Any) -> State[Any]:
 
 def AwaitingRetry(**fields: Any) -> State[Any]:
     """A scheduled state, named `AwaitingRetry`, for a run that waits before it tries again."""
-    return State(StateType.SCHEDULED, **{"name": "AwaitingRetry", **fields})
+    return Scheduled(**{"name": "AwaitingRetry", **fields})
+
+
+def moment(seconds: float) -> datetime:
+    """The moment, in UTC; the last one that there is for those beyond it."""
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc)
+    except (OverflowError, ValueError, OSError):
+        return datetime.max.replace(tzinfo=timezone.utc)
 
 
 def get_state_exception(state: State[Any]) -> BaseException:

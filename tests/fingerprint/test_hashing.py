@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from pathlib import Path
 
@@ -36,3 +37,12 @@ def test_file_hash_is_blake3_of_its_bytes(tmp_path: Path, size: int) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"x" * size)
     assert file_hash(path) == file_hash(str(path)) == blake3(b"x" * size).hexdigest()
+
+
+def test_another_algorithm_can_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    assert file_hash(path, hash_algo=hashlib.sha256) == hashlib.sha256(b"content").hexdigest()
+    assert len(str(stable_hash("a", hash_algo=hashlib.md5))) == 32
+    assert stable_hash("ab", "c", hash_algo=hashlib.md5) != stable_hash("a", "bc", hash_algo=hashlib.md5)
+    assert hash_objects(1, hash_algo=hashlib.md5) == hash_objects(1, hash_algo=hashlib.md5) != hash_objects(1)

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import random
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from kept.context import Run
@@ -61,8 +62,8 @@ def attempts(job: Job, fn: Callable[..., Any], parameters: dict[str, Any]) -> St
         if not again:
             return state
         retry += 1
-        job.run.state = AwaitingRetry()
         delay = _jittered(delay_before(retry, job.delays), job.jitter)
+        job.run.state = AwaitingRetry(scheduled_time=datetime.now(timezone.utc) + timedelta(seconds=delay))
         if delay > 0:
             yield Sleep(delay)
 

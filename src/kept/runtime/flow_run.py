@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timezone
 from typing import Any
 
 from kept.context import FlowRunContext
+from kept.runtime.facts import fact
 
 _FACTS: dict[str, Callable[[FlowRunContext], Any]] = {
     "id": lambda c: c.flow_run.id,
@@ -18,19 +20,17 @@ _FACTS: dict[str, Callable[[FlowRunContext], Any]] = {
     "scheduled_start_time": lambda c: c.flow_run.start_time,
     "parent_flow_run_id": lambda c: c.flow_run.flow_run_id,
     "root_flow_run_id": lambda c: _root(c).flow_run.id,
+    # What only a server and its deployments could know.
+    **dict.fromkeys(("parent_deployment_id", "job_variables", "api_url", "ui_url"), lambda c: None),
 }
-_OUTSIDE: dict[str, Any] = {"parameters": {}, "tags": [], "run_count": 0}
 
 __all__ = list(_FACTS)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _FACTS:
-        raise AttributeError(f"kept.runtime.flow_run has no attribute {name!r}. It has: {', '.join(_FACTS)}.")
     context = FlowRunContext.get()
-    if context is None or context.flow_run is None:
-        return _OUTSIDE.get(name)
-    return _FACTS[name](context)
+    outside = {"parameters": {}, "tags": [], "run_count": 0, "scheduled_start_time": datetime.now(timezone.utc)}
+    return fact("flow_run", name, _FACTS, outside, context if context and context.flow_run else None)
 
 
 def __dir__() -> list[str]:

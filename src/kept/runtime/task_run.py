@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kept.context import TaskRunContext
+from kept.runtime.facts import fact
 
 _FACTS: dict[str, Callable[[TaskRunContext], Any]] = {
     "id": lambda c: c.task_run.id,
@@ -14,6 +15,7 @@ _FACTS: dict[str, Callable[[TaskRunContext], Any]] = {
     "parameters": lambda c: dict(c.parameters),
     "tags": lambda c: sorted(c.task_run.tags),
     "run_count": lambda c: c.task_run.run_count,
+    **dict.fromkeys(("api_url", "ui_url"), lambda c: None),  # what only a server could know
 }
 _OUTSIDE: dict[str, Any] = {"parameters": {}, "tags": [], "run_count": 0}
 
@@ -21,12 +23,8 @@ __all__ = list(_FACTS)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _FACTS:
-        raise AttributeError(f"kept.runtime.task_run has no attribute {name!r}. It has: {', '.join(_FACTS)}.")
     context = TaskRunContext.get()
-    if context is None or context.task_run is None:
-        return _OUTSIDE.get(name)
-    return _FACTS[name](context)
+    return fact("task_run", name, _FACTS, _OUTSIDE, context if context and context.task_run else None)
 
 
 def __dir__() -> list[str]:

@@ -102,7 +102,7 @@ def read_variable(name: str, text: str) -> Given:
 
 def _complain(name: str) -> None:
     """Refuse a misspelt name; mention one that is unlike any setting: it may be another program's."""
-    if not name.startswith(PREFIX):
+    if not name.startswith(PREFIX) or name.startswith(f"{PREFIX}_RUNTIME__"):  # the latter is read by kept.runtime
         return
     nearest = nearest_name(name, cutoff=0.8)
     if nearest:

@@ -65,3 +65,7 @@ class freeze(BaseAnnotation[T]):
     """A parameter fixed beforehand, for a call that is completed later."""
 
     __slots__ = ()
+
+    def unfreeze(self) -> T:
+        """The value itself."""
+        return self.value
