@@ -25,6 +25,8 @@ from kept.exceptions import LockNotHeldError, MissingResult, ParameterTypeError
 from kept.filesystems import LocalFileSystem, WritableFileSystem
 from kept.locking.memory import MemoryLockManager
 from kept.results import ResultStore, get_result_store, should_persist_result
+from kept.runtime import flow_run as flow_facts
+from kept.runtime import task_run as run_facts
 from kept.serializers import CompressedSerializer, JSONSerializer, PickleSerializer, Serializer
 from kept.settings import (
     KEPT_LOCAL_STORAGE_PATH,
@@ -960,8 +962,8 @@ def test_a_store_that_is_far_away_does_not_hold_up_the_loop() -> None:
             self.files[path] = content
 
     @task(result_storage=Far(), result_storage_key="state", cache_result_in_memory=False)
-    def far() -> int:
-        return 2
+    def far() -> str:
+        return "x" * 100_000
 
     async def main() -> None:
         store = ResultStore(result_storage=Far())
@@ -974,9 +976,33 @@ def test_a_store_that_is_far_away_does_not_hold_up_the_loop() -> None:
     assert threading.get_ident() not in threads
     state = far(return_state=True)
     threads.clear()
-    assert asyncio.run(state.aresult()) == 2
+    assert asyncio.run(state.aresult()) == "x" * 100_000
     assert threads
     assert threading.get_ident() not in threads
+
+
+def test_the_details_of_a_state_tell_its_run_and_its_key() -> None:
+    @task(cache_key_fn=lambda context, parameters: "k", cache_expiration=timedelta(days=1))
+    def step() -> Any:
+        return [run_facts.id]
+
+    @flow
+    def f() -> Any:
+        states = step(return_state=True), step(return_state=True)
+        assert [state.name for state in states] == ["Completed", "Cached"]
+        for state in states:
+            details = state.state_details
+            assert (details.flow_run_id, details.cache_key) == (flow_facts.id, "k")
+            assert details.cache_expiration == ResultStore().read("k").metadata.expiration is not None
+        first, second = (state.state_details.task_run_id for state in states)
+        assert ([first], first == second) == (states[0].result(), False)
+        return states[0]
+
+    state = f(return_state=True)
+    assert state.state_details.task_run_id == state.result()[0]
+    empty = flow(lambda: None, name="empty")
+    details = empty(return_state=True).state_details
+    assert (details.flow_run_id is None, details.task_run_id) == (False, None)
 
 
 def test_a_store_hands_out_locks() -> None:

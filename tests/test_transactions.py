@@ -727,6 +727,27 @@ def test_the_methods_of_an_async_transaction_are_awaited_and_its_hooks_run_on_th
     asyncio.run(main())
 
 
+def test_the_async_hooks_of_an_async_task_run_on_its_loop() -> None:
+    seen: list[Any] = []
+
+    async def note(txn: Any) -> None:
+        seen.append(asyncio.get_running_loop())
+
+    @task(on_commit=[note], on_rollback=[note])
+    async def step() -> None: ...
+
+    async def main() -> Any:
+        await step()
+        with pytest.raises(KeyError):
+            async with atransaction():
+                await step()
+                raise KeyError
+        return asyncio.get_running_loop()
+
+    loop = asyncio.run(main())
+    assert seen == [loop, loop]
+
+
 def test_the_commit_of_an_async_transaction_does_not_hold_up_the_loop() -> None:
     class Slow:
         def __init__(self) -> None:

@@ -92,7 +92,7 @@ class KeptResult(Loadable):
     @property
     def slow(self) -> bool:
         """Whether it has to be read from a store that is far away."""
-        return self._value is self._UNREAD and self.store.slow
+        return self._value is self._UNREAD and self.entry.blob is not None and self.store.slow
 
     def load_copy(self) -> Any:
         """A fresh copy of the value, shared with nobody. Raises `MissingResult` if it can't be read any more."""

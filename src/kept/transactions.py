@@ -377,12 +377,6 @@ class Transaction(BaseTransaction):
         """Drop everything staged here and inside, and run the rollback hooks, last staged first."""
         return _driven(self.rolling_back())
 
-    def finish(
-        self, entry: Entry | None = None, on_rollback: Iterable[Hook] = (), on_commit: Iterable[Hook] = ()
-    ) -> None:
-        """End it: commit, or wait for the transaction around."""
-        _driven(self.finishing(entry, on_rollback, on_commit))
-
     def __enter__(self) -> Transaction:
         _driven(self.beginning())
         return self

@@ -145,11 +145,13 @@ class RunSteps:
 
     def _ended(self, state: State[Any]) -> Steps[None]:
         """The end of the run: its hooks, a line in the log, a record in the history."""
-        self.run.state = state
+        run = self.run
+        run.state = state
+        state.note_run(*((run.flow_run_id, run.id) if self.kind == "Task" else (run.id, None)))
         hooks = self.hooks(state)
         if hooks:
-            yield from run_hooks(hooks, (self.owner, self.run, state), self.log, self.label)
-            self.run.state = state
+            yield from run_hooks(hooks, (self.owner, run, state), self.log, self.label)
+            run.state = state
         level = logging.INFO if state.type is StateType.COMPLETED else logging.ERROR
         self.write(level, f"Finished in state {state}")
         if self.rules.recorder is not None:
@@ -344,11 +346,11 @@ class RunSteps:
         finally:
             deactivate(txn)
         if isinstance(outcome, State):
-            txn.rollback()
+            yield from txn.rolling_back()
             return outcome
         if is_outcome(outcome.value):
             state = yield from final_state(outcome.value)
-            yield Io(txn.finish if state.is_completed() else txn.rollback, (), False)
+            yield from txn.finishing() if state.is_completed() else txn.rolling_back()
             return state
         seconds = time.perf_counter() - began
         value = yield from self.returned(outcome.value)
@@ -406,7 +408,7 @@ class RunSteps:
     def _committed(self, txn: Transaction, entry: Entry | None, value: Any) -> Steps[State[Any]]:
         rules, store = self.rules, self.rules.store
         try:
-            yield Io(txn.finish, (entry, rules.on_rollback, rules.on_commit), store is not None and store.slow)
+            yield from txn.finishing(entry, rules.on_rollback, rules.on_commit)
         except Exception as error:
             self._say_not_kept(error)
             entry = None
