@@ -86,6 +86,7 @@ LAZY_IMPORTS = {
     ("settings.files", "tomllib"): "the parser costs milliseconds; most machines have no settings file",
     ("settings.setting", "difflib"): "only misspelt names need it; it costs as much as all settings",
     ("settings.sources", "logging"): "only an unknown variable needs it; it costs as much as all settings",
+    ("testing.pytest_plugin", "kept.testing.utilities"): "pytest loads the plugin at each start, wanted or not",
     ("store.mapping", "ctypes"): "only large results are mapped",
 }
 
@@ -95,6 +96,7 @@ HEAVY = {
     "pydantic rich sqlite3 tomlkit torch typer",
     "from kept import flow, task": "asyncio cloudpickle multiprocessing numpy pandas polars pyarrow pydantic rich "
     "tomlkit torch typer",
+    "import kept.testing.pytest_plugin": "blake3 kept.settings kept.store logging.config pydantic sqlite3 typer yaml",
     "import kept.settings": "asyncio cloudpickle difflib logging pydantic rich tomli tomlkit tomllib typer",
 }
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import functools
 import json
 import logging
 import os
 import threading
+import weakref
 from collections import deque
 from pathlib import Path
 
@@ -22,6 +22,10 @@ _BATCH = 1000
 _BATCH_SECONDS = 0.2
 _IDLE_ROUNDS = 5
 _SCHEMA_VERSION = 1
+
+# Weakly: handlers at exit and at forks can't be taken off again, and must keep no recorder that is closed.
+_recorders: weakref.WeakSet[SqliteRecorder] = weakref.WeakSet()
+_opened: dict[Path, SqliteRecorder] = {}
 
 
 class SqliteRecorder:
@@ -38,13 +42,12 @@ class SqliteRecorder:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._writing = threading.Lock()
-        self._broken = False
-        atexit.register(self.flush)
-        os.register_at_fork(after_in_child=self._start_anew)
+        self._ended = threading.Event()
+        _recorders.add(self)
 
     def record(self, run: RunRecord) -> None:
         """Take one record."""
-        if self._broken:
+        if self._ended.is_set():
             return
         self._queue.append(run)
         if self._thread is None:
@@ -54,6 +57,15 @@ class SqliteRecorder:
         """Write everything taken so far, now, in the calling thread."""
         with self._writing:
             self._write()
+
+    def close(self) -> None:
+        """Write everything taken so far, take no more, and let go of the file."""
+        self.flush()
+        self._ended.set()
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+        self._database.close()
 
     def _start(self) -> None:
         with self._lock:
@@ -65,23 +77,21 @@ class SqliteRecorder:
                     self._thread = None
 
     def _work(self) -> None:
-        pause = threading.Event()
         idle = 0
-        while idle < _IDLE_ROUNDS:
-            pause.wait(_BATCH_SECONDS)
+        while idle < _IDLE_ROUNDS and not self._ended.wait(_BATCH_SECONDS):
             idle = 0 if self._queue else idle + 1
             self.flush()
         self._thread = None
-        if self._queue:  # taken between the last look and the line above
+        if self._queue and not self._ended.is_set():  # taken between the last look and the line above
             self._start()
 
     def _write(self) -> None:
         try:
-            while self._queue and not self._broken:
+            while self._queue and not self._ended.is_set():
                 batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH))]
                 self._database.write(_SQL["insert"], [(_as_json(batch),)])
         except StoreError as error:
-            self._broken = True
+            self._ended.set()
             _log.warning(
                 "The history of runs can't be written: %s. Runs go on and results are kept, but this process records "
                 "no more runs.",
@@ -101,7 +111,26 @@ def _as_json(batch: list[RunRecord]) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-@functools.cache
 def open_recorder(path: Path) -> SqliteRecorder:
     """The recorder for `path`, one a process."""
-    return SqliteRecorder(path)
+    return _opened.get(path) or _opened.setdefault(path, SqliteRecorder(path))
+
+
+def close_recorders(folder: Path) -> None:
+    """Close the recorders of files in `folder`, and forget them."""
+    for path in [path for path in list(_opened) if path.parent == folder]:
+        _opened.pop(path).close()
+
+
+def _flush_all() -> None:
+    for recorder in list(_recorders):
+        recorder.flush()
+
+
+def _start_all_anew() -> None:
+    for recorder in list(_recorders):
+        recorder._start_anew()
+
+
+atexit.register(_flush_all)
+os.register_at_fork(after_in_child=_start_all_anew)

@@ -75,9 +75,10 @@ class ResultsSettings(Section):
         alias="KEPT_DEFAULT_RESULT_STORAGE_BLOCK",
     )
     store_layout = Setting(
-        one_of("auto", "embedded", "directory"),
+        one_of("auto", "embedded", "directory", "memory"),
         "auto",
-        "How the store lies on disk: embedded (SQLite), directory (for network disks), or what a test shows.",
+        "How the store lies on disk: embedded (SQLite), directory (for network disks), or what a test shows; "
+        "memory keeps results until the process ends.",
     )
 
 

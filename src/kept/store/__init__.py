@@ -15,7 +15,7 @@ from __future__ import annotations
 from kept.store.entry import Entry, Miss
 from kept.store.memory import MemoryBlobs, MemoryEntries
 from kept.store.objects import ObjectBlobs, ObjectEntries
-from kept.store.opening import Store, open_store
+from kept.store.opening import Store, close_stores, open_store
 from kept.store.protocols import Blobs, Entries
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "ObjectBlobs",
     "ObjectEntries",
     "Store",
+    "close_stores",
     "open_store",
 ]

@@ -14,13 +14,14 @@ from kept.exceptions import ConfigurationError
 from kept.filesystems import LocalFileSystem
 from kept.store.disk import DiskBlobs
 from kept.store.guard import exclusive
+from kept.store.memory import MemoryBlobs, MemoryEntries
 from kept.store.objects import ObjectBlobs, ObjectEntries
 from kept.store.protocols import Blobs, Entries
 from kept.store.sqlite import SqliteEntries
 
 logger = logging.getLogger("kept.store")
 
-LAYOUTS = ("auto", "embedded", "directory")
+LAYOUTS = ("auto", "embedded", "directory", "memory")
 
 # fmt: off
 _NETWORK = frozenset((
@@ -57,7 +58,7 @@ def open_store(path: Path, layout: str = "auto") -> Store:
 
     Arguments:
         layout: "embedded" (entries in SQLite, blobs as files), "directory" (both as files; for network
-        disks), or
+        disks), "memory" (nothing at `path`, which is but its name: gone with the process), or
             "auto": what is already there, else "embedded" unless the folder is on a network disk or SQLite's
             locks don't work on it, which is said once in the log.
 
@@ -75,7 +76,17 @@ def open_store(path: Path, layout: str = "auto") -> Store:
         return store
 
 
+def close_stores(folder: Path) -> None:
+    """Close the stores in `folder` and below it, and forget them and what is in memory only."""
+    root = os.path.realpath(folder)
+    with _lock:
+        for key in [key for key in _stores if key[0] == root or key[0].startswith(root + os.sep)]:
+            _stores.pop(key).entries.close()
+
+
 def _make(path: Path, layout: str) -> Store:
+    if layout == "memory":
+        return Store(MemoryEntries(), MemoryBlobs(), f"memory:{path}")
     if layout == "embedded":
         return Store(SqliteEntries(path / "entries.sqlite"), DiskBlobs(path / "blobs"), os.fspath(path))
     files = LocalFileSystem(basepath=os.fspath(path))

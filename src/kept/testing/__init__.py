@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
-from kept.testing.contracts import an_entry, check_blobs, check_entries
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["an_entry", "check_blobs", "check_entries"]
+if TYPE_CHECKING:
+    from kept.testing.contracts import an_entry, check_blobs, check_entries
+    from kept.testing.utilities import kept_test_harness, memory_store
+
+_HOMES = {
+    "an_entry": "contracts",
+    "check_blobs": "contracts",
+    "check_entries": "contracts",
+    "kept_test_harness": "utilities",
+    "memory_store": "utilities",
+}
+
+__all__ = ["an_entry", "check_blobs", "check_entries", "kept_test_harness", "memory_store"]
+
+
+# Lazily: pytest loads the plugin beside at each start, in projects that may not use it, and with it this package.
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kept.testing' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"kept.testing.{_HOMES[name]}"), name)
