@@ -18,6 +18,7 @@
     ├── LockError                            a lock that can't be taken or is not held
     │   └── LockNotHeldError (ValueError)    released by who does not hold it
     ├── MissingResult                        a state or an entry whose value can't be had
+    ├── VisualizationError                   a flow whose picture can't be drawn without running it
     ├── UpstreamTaskError                    an input that comes from a run that did not complete
     ├── RollBack                             a transaction that was told to roll back
     ├── UnfinishedRun                        the result of a run that has not ended
@@ -110,6 +111,10 @@ class LockNotHeldError(LockError, ValueError):
 
 class MissingResult(KeptException):
     """A run has ended, but its value can't be had."""
+
+
+class VisualizationError(KeptException):
+    """A picture of a flow can't be drawn without running its tasks."""
 
 
 class UpstreamTaskError(KeptException):

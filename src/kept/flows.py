@@ -7,27 +7,23 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from kept.context import FlowRun
-from kept.engine.decorated import Decorated, Hook, adds_hook
+from kept.engine.decorated import Decorated
+from kept.engine.drawing import DrawnRun, FlowPicture, draw, drawing, is_drawn
 from kept.engine.flows import FlowRunSteps
 from kept.engine.spec import FlowOptions, FlowSpec, checked, flow_spec
+from kept.engine.validation import validated
 from kept.task_runners import ThreadPoolTaskRunner
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from kept.engine.decorated import Method
-    from kept.engine.spec import FlowAttributes, FlowKeywords
-else:
-    FlowAttributes = object
+    from kept.engine.spec import FlowKeywords
 
 P = ParamSpec("P")
-Q = ParamSpec("Q")
 R = TypeVar("R", covariant=True)
-S = TypeVar("S")
-T = TypeVar("T")
 
 
-class Flow(Decorated[P, R], FlowAttributes):
+class Flow(Decorated[P, R]):
     """A function that runs tasks and other flows. Made by `@flow`.
 
     Arguments, each also an attribute:
@@ -69,40 +65,40 @@ class Flow(Decorated[P, R], FlowAttributes):
         """Where submitted tasks run; each run takes a fresh runner like this one."""
         return self.spec.options.task_runner or ThreadPoolTaskRunner()
 
-    def new_run(self, parameters: dict[str, Any], run: FlowRun | None = None) -> FlowRunSteps:
+    def new_run(self, parameters: dict[str, Any], run: FlowRun | None = None) -> FlowRunSteps | DrawnRun:
         """A new run over these arguments, begun by whoever drives its `steps`; `run` is its record if there is one."""
+        if drawing and is_drawn():
+            return DrawnRun(self, parameters)
         return FlowRunSteps(self.spec, self, parameters, lambda: self.task_runner.duplicate(), run)
+
+    def visualize(self, *args: Any, **kwargs: Any) -> FlowPicture:
+        """A picture of the tasks and subflows that it calls, none of which runs; its own body does.
+
+        In the place of results stands what `@task(viz_return_value=...)` says, or something that can be passed on.
+
+        Arguments:
+            args, kwargs: as for a call.
+
+        Returns:
+            A picture that a notebook shows and that `save("flow.svg")` writes.
+
+        Raises:
+            VisualizationError: the body can't do without the result of a task.
+        """
+        parameters = self.spec.binder.bind(args, kwargs)
+        return draw(self, validated(self.spec, parameters) if self.spec.options.validate_parameters else parameters)
 
     def with_options(self, **options: Unpack[FlowKeywords]) -> Flow[P, R]:
         """The same flow with other options; those not named stay as they are."""
         return self._with(options)
 
-    @adds_hook
-    def on_cancellation(self, fn: Hook) -> Hook:
+    def on_cancellation(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Call `fn(flow, flow_run, state)` when a run is cancelled; usable as a decorator."""
-        return fn
+        return self._add_hook("on_cancellation", fn)
 
-    @adds_hook
-    def on_crashed(self, fn: Hook) -> Hook:
+    def on_crashed(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Call `fn(flow, flow_run, state)` when a run is ended from outside; usable as a decorator."""
-        return fn
-
-    if TYPE_CHECKING:
-
-        @overload
-        def __get__(self: Method[type[T], Q, S], instance: T | None, owner: type[T]) -> Flow[Q, S]: ...
-
-        @overload
-        def __get__(self, instance: None, owner: Any = None) -> Flow[P, R]: ...
-
-        @overload
-        def __get__(self: Method[T, Q, S], instance: T, owner: Any = None) -> Flow[Q, S]: ...
-
-        @overload
-        def __get__(self, instance: object, owner: Any = None) -> Flow[P, R]: ...
-
-        def __get__(self, instance: object, owner: Any = None) -> Any:
-            """As a method: without its first argument, which is the object or the class."""
+        return self._add_hook("on_crashed", fn)
 
 
 @overload

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from kept.context import FlowRun, TaskRun, current_run
 from kept.exceptions import ConfigurationError, HashError, MissingResult
@@ -21,8 +21,7 @@ from kept.fingerprint import fingerprint
 from kept.states import Loadable, Pending, State
 from kept.utilities.annotations import BaseAnnotation, allow_failure, opaque, quote
 
-R = TypeVar("R", covariant=True)
-T = TypeVar("T")
+R = TypeVar("R")
 
 
 class KeptFuture(Generic[R]):
@@ -53,13 +52,7 @@ class KeptFuture(Generic[R]):
         """Whether the run has ended."""
         return self.state.is_final()
 
-    @overload
-    def result(self, timeout: float | None = None, raise_on_failure: Literal[True] = True) -> R: ...
-
-    @overload
-    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R | BaseException: ...
-
-    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R | BaseException:
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
         """The value of the run, once it has ended.
 
         Arguments:
@@ -71,13 +64,7 @@ class KeptFuture(Generic[R]):
         """
         raise NotImplementedError
 
-    @overload
-    async def aresult(self, timeout: float | None = None, raise_on_failure: Literal[True] = True) -> R: ...
-
-    @overload
-    async def aresult(self, timeout: float | None = None, raise_on_failure: bool = True) -> R | BaseException: ...
-
-    async def aresult(self, timeout: float | None = None, raise_on_failure: bool = True) -> R | BaseException:
+    async def aresult(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
         """`result()`, to await."""
         await until_ended([self], timeout)
         return self.result(timeout=0 if timeout is not None else None, raise_on_failure=raise_on_failure)
@@ -148,7 +135,7 @@ class KeptConcurrentFuture(KeptFuture[R]):
         if timeout is None and help is not None and not self._wrapped.done():
             help()
 
-    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
         """The value of the run, once it has ended."""
         self._before_waiting(timeout)
         try:
@@ -193,7 +180,7 @@ class EndedFuture(KeptConcurrentFuture[R]):
     def wait(self, timeout: float | None = None) -> None:
         """Return at once."""
 
-    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
         """The value of the run."""
         return self._state.result(raise_on_failure=raise_on_failure)
 
@@ -202,51 +189,34 @@ class EndedFuture(KeptConcurrentFuture[R]):
         fn(self)
 
 
-class KeptFutureList(list[KeptFuture[T]]):
+class KeptFutureList(list[KeptFuture[R]]):
     """What `.map` returns: the futures, in the order of the inputs."""
 
     def wait(self, timeout: float | None = None) -> None:
         """Return when all have ended, or after `timeout` seconds."""
         wait(self, timeout)
 
-    @overload
-    def result(self, timeout: float | None = None, raise_on_failure: Literal[True] = True) -> list[T]: ...
-
-    @overload
-    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[T | BaseException]: ...
-
-    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[Any]:
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[R]:
         """The values, in order. Raises `TimeoutError` if they have not all ended within `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         return [future.result(timeout=_left(deadline), raise_on_failure=raise_on_failure) for future in self]
 
 
-class DoneAndNotDoneFutures(tuple[set[KeptFuture[T]], set[KeptFuture[T]]], Generic[T]):
-    """What `wait` returns: `done, not_done = wait(futures)`."""
+class DoneAndNotDoneFutures(NamedTuple):
+    """What `wait` returns."""
 
-    # Not a NamedTuple: on Python 3.10 that can't be generic.
-
-    __slots__ = ()
-
-    @property
-    def done(self) -> set[KeptFuture[T]]:
-        """Those that have ended."""
-        return self[0]
-
-    @property
-    def not_done(self) -> set[KeptFuture[T]]:
-        """Those that have not."""
-        return self[1]
+    done: set[KeptFuture[Any]]
+    not_done: set[KeptFuture[Any]]
 
 
-def wait(futures: Iterable[KeptFuture[T]], timeout: float | None = None) -> DoneAndNotDoneFutures[T]:
+def wait(futures: Iterable[KeptFuture[R]], timeout: float | None = None) -> DoneAndNotDoneFutures:
     """Wait until all futures have ended, or for `timeout` seconds."""
     everyone = list(futures)
     deadline = None if timeout is None else time.monotonic() + timeout
     for future in everyone:
         future.wait(_left(deadline))
     done = {future for future in everyone if future.done()}
-    return DoneAndNotDoneFutures((done, set(everyone) - done))
+    return DoneAndNotDoneFutures(done, set(everyone) - done)
 
 
 async def until_ended(futures: Iterable[KeptFuture[Any]], timeout: float | None = None) -> None:
@@ -279,14 +249,14 @@ async def until_ended(futures: Iterable[KeptFuture[Any]], timeout: float | None 
         await asyncio.wait_for(all_ended.wait(), timeout)
 
 
-def as_completed(futures: Iterable[KeptFuture[T]], timeout: float | None = None) -> Iterator[KeptFuture[T]]:
+def as_completed(futures: Iterable[KeptFuture[R]], timeout: float | None = None) -> Iterator[KeptFuture[R]]:
     """Give the futures one by one as they end. Raises `TimeoutError` if not all have after `timeout` seconds."""
     everyone = set(futures)
     deadline = None if timeout is None else time.monotonic() + timeout
-    ended: list[KeptFuture[T]] = []
+    ended: list[KeptFuture[R]] = []
     changed = threading.Condition()
 
-    def note(future: KeptFuture[T]) -> None:
+    def note(future: KeptFuture[R]) -> None:
         with changed:
             ended.append(future)
             changed.notify()
@@ -301,18 +271,6 @@ def as_completed(futures: Iterable[KeptFuture[T]], timeout: float | None = None)
         yield future
 
 
-@overload
-def resolve_futures_to_states(expr: KeptFuture[T]) -> State[T]: ...
-
-
-@overload
-def resolve_futures_to_states(expr: list[KeptFuture[T]]) -> list[State[T]]: ...
-
-
-@overload
-def resolve_futures_to_states(expr: Any) -> Any: ...
-
-
 def resolve_futures_to_states(expr: Any) -> Any:
     """The same structure with each future, once it has ended, replaced by its state."""
 
@@ -323,18 +281,6 @@ def resolve_futures_to_states(expr: Any) -> Any:
         return handle.state
 
     return replace_handles(expr, swap)
-
-
-@overload
-def resolve_futures_to_results(expr: KeptFuture[T] | State[T]) -> T: ...
-
-
-@overload
-def resolve_futures_to_results(expr: list[KeptFuture[T]]) -> list[T]: ...
-
-
-@overload
-def resolve_futures_to_results(expr: Any) -> Any: ...
 
 
 def resolve_futures_to_results(expr: Any) -> Any:

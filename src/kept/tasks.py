@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from kept.cache_policies import excluded_names
 from kept.context import TaskRun
-from kept.engine.decorated import Decorated, Hook, adds_hook
+from kept.engine.decorated import Decorated
+from kept.engine.drawing import DrawnRun, drawing, is_drawn
 from kept.engine.spec import (
     TaskOptions,
     TaskSpec,
@@ -25,20 +26,14 @@ from kept.utilities.hashing import hash_objects
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from kept.engine.decorated import Method
-    from kept.engine.spec import TaskAttributes, TaskKeywords
-else:
-    TaskAttributes = object
+    from kept.engine.spec import TaskKeywords
 
 P = ParamSpec("P")
-Q = ParamSpec("Q")
 R = TypeVar("R", covariant=True)
-S = TypeVar("S")
-T = TypeVar("T")
 _log = logging.getLogger("kept.tasks")
 
 
-class Task(Decorated[P, R], TaskAttributes):
+class Task(Decorated[P, R]):
     """A function that runs as a step: logged, retried, and its result kept if asked for. Made by `@task`.
 
     Arguments, each also an attribute:
@@ -68,6 +63,8 @@ class Task(Decorated[P, R], TaskAttributes):
         on_completion, on_failure, on_running: functions of task, task run and state, called when a run gets there.
         on_rollback, on_commit: functions of the transaction, called when it ends so.
 
+        viz_return_value: what stands for its result in `flow.visualize()`.
+
     Raises:
         ParameterTypeError: an option that does not exist or is of the wrong type.
         ReservedArgumentError: a parameter of the function is named like an option of each call.
@@ -90,40 +87,23 @@ class Task(Decorated[P, R], TaskAttributes):
         """`module.qualname` of the function."""
         return self.spec.key
 
-    def new_run(self, parameters: dict[str, Any], run: TaskRun | None = None) -> TaskRunSteps:
+    def new_run(self, parameters: dict[str, Any], run: TaskRun | None = None) -> TaskRunSteps | DrawnRun:
         """A new run over these arguments, begun by whoever drives its `steps`; `run` is its record if there is one."""
+        if drawing and is_drawn():
+            return DrawnRun(self, parameters)
         return TaskRunSteps(self.spec, self, parameters, run)
 
     def with_options(self, **options: Unpack[TaskKeywords]) -> Task[P, R]:
         """The same task with other options; those not named stay as they are."""
         return self._with(options)
 
-    @adds_hook
-    def on_commit(self, fn: Hook) -> Hook:
+    def on_commit(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Call `fn(transaction)` when the result is committed; usable as a decorator."""
-        return fn
+        return self._add_hook("on_commit", fn)
 
-    @adds_hook
-    def on_rollback(self, fn: Hook) -> Hook:
+    def on_rollback(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Call `fn(transaction)` when the transaction around is rolled back; usable as a decorator."""
-        return fn
-
-    if TYPE_CHECKING:
-
-        @overload
-        def __get__(self: Method[type[T], Q, S], instance: T | None, owner: type[T]) -> Task[Q, S]: ...
-
-        @overload
-        def __get__(self, instance: None, owner: Any = None) -> Task[P, R]: ...
-
-        @overload
-        def __get__(self: Method[T, Q, S], instance: T, owner: Any = None) -> Task[Q, S]: ...
-
-        @overload
-        def __get__(self, instance: object, owner: Any = None) -> Task[P, R]: ...
-
-        def __get__(self, instance: object, owner: Any = None) -> Any:
-            """As a method: without its first argument, which is the object or the class."""
+        return self._add_hook("on_rollback", fn)
 
 
 @overload
