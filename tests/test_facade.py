@@ -21,7 +21,8 @@ MODULES = {
         "RUN_ID FLOW_PARAMETERS NO_CACHE NONE DEFAULT"
     ),
     "kept.states": (
-        "State StateType Scheduled Pending Running Completed Failed Crashed Cancelling Cancelled Paused Retrying "
+        "State StateType StateDetails Late Suspended AwaitingConcurrencySlot "
+        "Scheduled Pending Running Completed Failed Crashed Cancelling Cancelled Paused Retrying "
         "AwaitingRetry raise_state_exception"
     ),
     "kept.futures": (
@@ -43,7 +44,8 @@ MODULES = {
     "kept.locking.memory": "MemoryLockManager",
     "kept.locking.filesystem": "FileSystemLockManager",
     "kept.context": "get_run_context FlowRunContext TaskRunContext TagsContext tags",
-    "kept.runtime": "flow_run task_run",
+    "kept.runtime": "flow_run task_run deployment",
+    "kept.assets": "materialize Asset AssetProperties add_asset_metadata MaterializingTask",
     "kept.settings": (
         "temporary_settings get_current_settings Settings KEPT_HOME KEPT_LOCAL_STORAGE_PATH "
         "KEPT_RESULTS_PERSIST_BY_DEFAULT KEPT_TASKS_DEFAULT_PERSIST_RESULT KEPT_TASKS_REFRESH_CACHE "

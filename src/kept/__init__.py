@@ -8,7 +8,7 @@ Importing this does nothing but define where each name lives; a name is loaded w
     3 records    history
     4 rules      cache_policies
     5 runs       settings, context, results, transactions, logging, runtime, futures, engine, task_runners
-    6 users      tasks, flows
+    6 users      tasks, flows, assets
     7 surfaces   cli, testing
 """
 

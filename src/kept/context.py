@@ -125,7 +125,7 @@ class RunContext:
 class FlowRunContext(RunContext):
     """The context of a flow run: `flow`, `flow_run`, `parameters`, its task runner and what its tasks inherit."""
 
-    __slots__ = ("flow", "flow_run", "parameters", "persist_result", "result_store", "task_runner")
+    __slots__ = ("flow", "flow_run", "materialized", "parameters", "persist_result", "result_store", "task_runner")
 
     def __init__(
         self,
@@ -141,6 +141,8 @@ class FlowRunContext(RunContext):
         super().__init__(parent, log_prints)
         self.flow = flow
         self.flow_run = flow_run
+        # The runs that made assets: their ids, what they returned, the keys of the assets.
+        self.materialized: list[tuple[str, Any, list[str]]] = []
         self.parameters = parameters or {}
         self.task_runner = task_runner
         self.persist_result = persist_result

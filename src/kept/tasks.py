@@ -64,6 +64,7 @@ class Task(Decorated[P, R]):
         on_rollback, on_commit: functions of the transaction, called when it ends so.
 
         viz_return_value: what stands for its result in `flow.visualize()`.
+        asset_deps: the assets, or their keys, that it is made from; see `kept.assets`.
 
     Raises:
         ParameterTypeError: an option that does not exist or is of the wrong type.

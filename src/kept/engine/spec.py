@@ -61,6 +61,7 @@ class TaskKeywords(TypedDict, total=False):
     on_rollback: list[Callable[[Any], Any]] | None
     on_commit: list[Callable[[Any], Any]] | None
     viz_return_value: Any
+    asset_deps: list[Any] | None
 
 
 class FlowKeywords(TypedDict, total=False):
@@ -126,6 +127,7 @@ class TaskOptions(Options):
     on_rollback: tuple[Callable[[Any], Any], ...] = ()
     on_commit: tuple[Callable[[Any], Any], ...] = ()
     viz_return_value: Any = None
+    asset_deps: tuple[Any, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -248,6 +250,15 @@ def _tags(name: str, value: Any, label: str) -> frozenset[str]:
     return tags
 
 
+def _asset_deps(name: str, value: Any, label: str) -> tuple[Any, ...]:
+    assets = tuple(value) if isinstance(value, (list, tuple)) else None if value is not None else ()
+    if assets is None or not all(isinstance(asset, str) or hasattr(asset, "key") for asset in assets):
+        raise ParameterTypeError(
+            f"{label} got asset_deps={value!r}; it takes a list of assets or their keys, such as ['s3://bucket/x.csv']."
+        )
+    return assets
+
+
 def _check_together(options: Options, label: str) -> None:
     if options.cache_expiration is not None and options.cache_expiration < timedelta(0):
         raise ConfigurationError(
@@ -360,6 +371,7 @@ _COLLECTED: dict[str, Callable[[str, Any, str], Any]] = {
         _hooks,
     ),
     "tags": _tags,
+    "asset_deps": _asset_deps,
 }
 
 

@@ -15,7 +15,8 @@ CREATE TABLE IF NOT EXISTS runs (
     parts TEXT,
     saved REAL NOT NULL,
     not_kept TEXT NOT NULL,
-    message TEXT NOT NULL
+    message TEXT NOT NULL,
+    assets TEXT
 );
 CREATE INDEX IF NOT EXISTS runs_of_flow_run ON runs (flow_run_id);
 
@@ -26,7 +27,8 @@ INSERT INTO runs
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), json_extract(value, '$[3]'),
        json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]'), json_extract(value, '$[7]'),
        json_extract(value, '$[8]'), json_extract(value, '$[9]'), json_extract(value, '$[10]'), json_extract(value, '$[11]'),
-       json_extract(value, '$[12]'), json_extract(value, '$[13]'), json_extract(value, '$[14]'), json_extract(value, '$[15]')
+       json_extract(value, '$[12]'), json_extract(value, '$[13]'), json_extract(value, '$[14]'), json_extract(value, '$[15]'),
+       json_extract(value, '$[16]')
 FROM json_each(?);
 
 -- name: of_flow_run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class RunRecord(NamedTuple):
@@ -38,6 +38,8 @@ class RunRecord(NamedTuple):
     """Why the result was not kept though it should have been; empty as a rule."""
     message: str
     """What the final state said."""
+    assets: list[dict[str, Any]] | None = None
+    """What a materializing task made: `key`, `by`, `properties`, `metadata` and `upstream` of each asset."""
 
 
 class Recorder(Protocol):

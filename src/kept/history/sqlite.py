@@ -21,7 +21,7 @@ _SQL = named_queries(Path(__file__).with_name("queries.sql"))
 _BATCH = 1000
 _BATCH_SECONDS = 0.2
 _IDLE_ROUNDS = 5
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 
 # Weakly: handlers at exit and at forks can't be taken off again, and must keep no recorder that is closed.
 _recorders: weakref.WeakSet[SqliteRecorder] = weakref.WeakSet()
