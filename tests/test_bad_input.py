@@ -128,7 +128,7 @@ def test_a_storage_that_reads_as_a_saved_block_is_refused_with_how_to_name_a_fol
     ("configuration", "words"),
     [
         ({"key_storage": 3}, ["key_storage=3", "LocalFileSystem(basepath=...)"]),
-        ({"isolation_level": "SERIALIZABLE"}, ["isolation_level='SERIALIZABLE'", "IsolationLevel.SERIALIZABLE"]),
+        ({"isolation_level": "SERIAL"}, ["isolation_level='SERIAL'", "IsolationLevel.SERIALIZABLE"]),
         ({"lock_manager": 3}, ["lock_manager=3", "FileSystemLockManager"]),
     ],
 )

@@ -400,6 +400,62 @@ def test_a_script_with_a_root_handler_shows_each_line_once() -> None:
     assert len(done.stderr.splitlines()) == 2
 
 
+def test_a_line_is_the_same_whoever_else_listens() -> None:
+    done = run(
+        """
+        import logging
+
+        heard = []
+        runs, ours = logging.getLogger("kept.task_runs"), logging.getLogger("kept")
+
+        class Hear(logging.Handler):
+            def emit(self, record):
+                heard.append(record)
+
+        @task(task_run_name="named")
+        def work(): ...
+
+        hear = Hear()
+        work()
+        ours.addHandler(hear), work(), ours.removeHandler(hear)
+        runs.addHandler(hear), work(), runs.removeHandler(hear)
+        logging.root.addHandler(hear), work(), logging.root.removeHandler(hear)
+        heard_by_filter = lambda record: heard.append(record) or True
+        runs.addFilter(heard_by_filter), work(), runs.removeFilter(heard_by_filter)
+        ours.handlers[0].addFilter(heard_by_filter), work(), ours.handlers[0].removeFilter(heard_by_filter)
+        logging.setLogRecordFactory(lambda *args: heard.append(args) or logging.LogRecord(*args)), work()
+        logging.setLogRecordFactory(logging.LogRecord)
+        ours.handlers[0].setLevel("ERROR"), work(), ours.handlers[0].setLevel(0)
+        ours.handlers[0].setFormatter(logging.Formatter("%(run_label)s, by a format of the user's")), work()
+        runs.propagate = False
+        work()
+        print(len(heard))
+        """
+    )
+    *lines, last = done.stderr.splitlines()
+    assert {line.partition(" | ")[2] for line in lines} == {
+        "INFO    | Task run 'named' - Finished in state Completed()"
+    }
+    assert (len(lines), done.stdout) == (7, "6\n")
+    assert last == "Task run 'named', by a format of the user's"
+
+
+def test_a_stderr_that_can_not_be_written_fails_no_run() -> None:
+    done = run(
+        """
+        class Full:
+            def write(self, text): raise OSError("no space left")
+            def flush(self): ...
+        real, sys.stderr = sys.stderr, Full()
+        @task
+        def work(): return 1
+        print(work())
+        sys.stderr = real
+        """
+    )
+    assert done.stdout == "1\n"
+
+
 def test_a_closed_stderr_is_harmless() -> None:
     done = run("sys.stderr = None\n@flow\ndef f(): return 1\nprint(f())")
     assert done.stdout == "1\n"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from kept.context import FlowRun
-from kept.engine.decorated import Decorated
+from kept.engine.decorated import Decorated, Hook, adds_hook
 from kept.engine.drawing import DrawnRun, FlowPicture, draw, drawing, is_drawn
 from kept.engine.flows import FlowRunSteps
 from kept.engine.spec import FlowOptions, FlowSpec, checked, flow_spec
@@ -17,13 +17,19 @@ from kept.task_runners import ThreadPoolTaskRunner
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from kept.engine.spec import FlowKeywords
+    from kept.engine.decorated import Method
+    from kept.engine.spec import FlowAttributes, FlowKeywords
+else:
+    FlowAttributes = object
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R", covariant=True)
+S = TypeVar("S")
+T = TypeVar("T")
 
 
-class Flow(Decorated[P, R]):
+class Flow(Decorated[P, R], FlowAttributes):
     """A function that runs tasks and other flows. Made by `@flow`.
 
     Arguments, each also an attribute:
@@ -92,13 +98,32 @@ class Flow(Decorated[P, R]):
         """The same flow with other options; those not named stay as they are."""
         return self._with(options)
 
-    def on_cancellation(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+    @adds_hook
+    def on_cancellation(self, fn: Hook) -> Hook:
         """Call `fn(flow, flow_run, state)` when a run is cancelled; usable as a decorator."""
-        return self._add_hook("on_cancellation", fn)
+        return fn
 
-    def on_crashed(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+    @adds_hook
+    def on_crashed(self, fn: Hook) -> Hook:
         """Call `fn(flow, flow_run, state)` when a run is ended from outside; usable as a decorator."""
-        return self._add_hook("on_crashed", fn)
+        return fn
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self: Method[type[T], Q, S], instance: T | None, owner: type[T]) -> Flow[Q, S]: ...
+
+        @overload
+        def __get__(self, instance: None, owner: Any = None) -> Flow[P, R]: ...
+
+        @overload
+        def __get__(self: Method[T, Q, S], instance: T, owner: Any = None) -> Flow[Q, S]: ...
+
+        @overload
+        def __get__(self, instance: object, owner: Any = None) -> Flow[P, R]: ...
+
+        def __get__(self, instance: object, owner: Any = None) -> Any:
+            """As a method: without its first argument, which is the object or the class."""
 
 
 @overload

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from kept.context import FlowRun, TaskRun, current_run
 from kept.exceptions import ConfigurationError, HashError, MissingResult
@@ -21,7 +21,8 @@ from kept.fingerprint import fingerprint
 from kept.states import Loadable, Pending, State
 from kept.utilities.annotations import BaseAnnotation, allow_failure, opaque, quote
 
-R = TypeVar("R")
+R = TypeVar("R", covariant=True)
+T = TypeVar("T")
 
 
 class KeptFuture(Generic[R]):
@@ -52,7 +53,13 @@ class KeptFuture(Generic[R]):
         """Whether the run has ended."""
         return self.state.is_final()
 
-    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
+    @overload
+    def result(self, timeout: float | None = None, raise_on_failure: Literal[True] = True) -> R: ...
+
+    @overload
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R | BaseException: ...
+
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R | BaseException:
         """The value of the run, once it has ended.
 
         Arguments:
@@ -64,7 +71,13 @@ class KeptFuture(Generic[R]):
         """
         raise NotImplementedError
 
-    async def aresult(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
+    @overload
+    async def aresult(self, timeout: float | None = None, raise_on_failure: Literal[True] = True) -> R: ...
+
+    @overload
+    async def aresult(self, timeout: float | None = None, raise_on_failure: bool = True) -> R | BaseException: ...
+
+    async def aresult(self, timeout: float | None = None, raise_on_failure: bool = True) -> R | BaseException:
         """`result()`, to await."""
         await until_ended([self], timeout)
         return self.result(timeout=0 if timeout is not None else None, raise_on_failure=raise_on_failure)
@@ -135,7 +148,7 @@ class KeptConcurrentFuture(KeptFuture[R]):
         if timeout is None and help is not None and not self._wrapped.done():
             help()
 
-    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
         """The value of the run, once it has ended."""
         self._before_waiting(timeout)
         try:
@@ -180,7 +193,7 @@ class EndedFuture(KeptConcurrentFuture[R]):
     def wait(self, timeout: float | None = None) -> None:
         """Return at once."""
 
-    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
         """The value of the run."""
         return self._state.result(raise_on_failure=raise_on_failure)
 
@@ -189,34 +202,51 @@ class EndedFuture(KeptConcurrentFuture[R]):
         fn(self)
 
 
-class KeptFutureList(list[KeptFuture[R]]):
+class KeptFutureList(list[KeptFuture[T]]):
     """What `.map` returns: the futures, in the order of the inputs."""
 
     def wait(self, timeout: float | None = None) -> None:
         """Return when all have ended, or after `timeout` seconds."""
         wait(self, timeout)
 
-    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[R]:
+    @overload
+    def result(self, timeout: float | None = None, raise_on_failure: Literal[True] = True) -> list[T]: ...
+
+    @overload
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[T | BaseException]: ...
+
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[Any]:
         """The values, in order. Raises `TimeoutError` if they have not all ended within `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         return [future.result(timeout=_left(deadline), raise_on_failure=raise_on_failure) for future in self]
 
 
-class DoneAndNotDoneFutures(NamedTuple):
-    """What `wait` returns."""
+class DoneAndNotDoneFutures(tuple[set[KeptFuture[T]], set[KeptFuture[T]]], Generic[T]):
+    """What `wait` returns: `done, not_done = wait(futures)`."""
 
-    done: set[KeptFuture[Any]]
-    not_done: set[KeptFuture[Any]]
+    # Not a NamedTuple: on Python 3.10 that can't be generic.
+
+    __slots__ = ()
+
+    @property
+    def done(self) -> set[KeptFuture[T]]:
+        """Those that have ended."""
+        return self[0]
+
+    @property
+    def not_done(self) -> set[KeptFuture[T]]:
+        """Those that have not."""
+        return self[1]
 
 
-def wait(futures: Iterable[KeptFuture[R]], timeout: float | None = None) -> DoneAndNotDoneFutures:
+def wait(futures: Iterable[KeptFuture[T]], timeout: float | None = None) -> DoneAndNotDoneFutures[T]:
     """Wait until all futures have ended, or for `timeout` seconds."""
     everyone = list(futures)
     deadline = None if timeout is None else time.monotonic() + timeout
     for future in everyone:
         future.wait(_left(deadline))
     done = {future for future in everyone if future.done()}
-    return DoneAndNotDoneFutures(done, set(everyone) - done)
+    return DoneAndNotDoneFutures((done, set(everyone) - done))
 
 
 async def until_ended(futures: Iterable[KeptFuture[Any]], timeout: float | None = None) -> None:
@@ -249,14 +279,14 @@ async def until_ended(futures: Iterable[KeptFuture[Any]], timeout: float | None 
         await asyncio.wait_for(all_ended.wait(), timeout)
 
 
-def as_completed(futures: Iterable[KeptFuture[R]], timeout: float | None = None) -> Iterator[KeptFuture[R]]:
+def as_completed(futures: Iterable[KeptFuture[T]], timeout: float | None = None) -> Iterator[KeptFuture[T]]:
     """Give the futures one by one as they end. Raises `TimeoutError` if not all have after `timeout` seconds."""
     everyone = set(futures)
     deadline = None if timeout is None else time.monotonic() + timeout
-    ended: list[KeptFuture[R]] = []
+    ended: list[KeptFuture[T]] = []
     changed = threading.Condition()
 
-    def note(future: KeptFuture[R]) -> None:
+    def note(future: KeptFuture[T]) -> None:
         with changed:
             ended.append(future)
             changed.notify()
@@ -271,6 +301,18 @@ def as_completed(futures: Iterable[KeptFuture[R]], timeout: float | None = None)
         yield future
 
 
+@overload
+def resolve_futures_to_states(expr: KeptFuture[T]) -> State[T]: ...
+
+
+@overload
+def resolve_futures_to_states(expr: list[KeptFuture[T]]) -> list[State[T]]: ...
+
+
+@overload
+def resolve_futures_to_states(expr: Any) -> Any: ...
+
+
 def resolve_futures_to_states(expr: Any) -> Any:
     """The same structure with each future, once it has ended, replaced by its state."""
 
@@ -281,6 +323,18 @@ def resolve_futures_to_states(expr: Any) -> Any:
         return handle.state
 
     return replace_handles(expr, swap)
+
+
+@overload
+def resolve_futures_to_results(expr: KeptFuture[T] | State[T]) -> T: ...
+
+
+@overload
+def resolve_futures_to_results(expr: list[KeptFuture[T]]) -> list[T]: ...
+
+
+@overload
+def resolve_futures_to_results(expr: Any) -> Any: ...
 
 
 def resolve_futures_to_results(expr: Any) -> Any:

@@ -9,11 +9,11 @@ import enum
 import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast, overload
 
 from kept.exceptions import CancelledRun, CrashedRun, FailedRun, PausedRun, UnfinishedRun
 
-R = TypeVar("R")
+R = TypeVar("R", covariant=True)
 
 
 class StateType(str, enum.Enum):
@@ -157,7 +157,13 @@ class State(Generic[R]):
         """When the run entered this state, in UTC."""
         return datetime.fromtimestamp(self._time, timezone.utc)
 
-    def result(self, raise_on_failure: bool = True) -> R:
+    @overload
+    def result(self, raise_on_failure: Literal[True] = True) -> R: ...
+
+    @overload
+    def result(self, raise_on_failure: bool = True) -> R | BaseException: ...
+
+    def result(self, raise_on_failure: bool = True) -> R | BaseException:
         """The value of the run.
 
         Arguments:
@@ -176,9 +182,15 @@ class State(Generic[R]):
             raise kind(f"The run is in state {self}, so it has no result yet.")
         if raise_on_failure:
             raise get_state_exception(self)
-        return cast(R, get_state_exception(self))
+        return get_state_exception(self)
 
-    async def aresult(self, raise_on_failure: bool = True) -> R:
+    @overload
+    async def aresult(self, raise_on_failure: Literal[True] = True) -> R: ...
+
+    @overload
+    async def aresult(self, raise_on_failure: bool) -> R | BaseException: ...
+
+    async def aresult(self, raise_on_failure: bool = True) -> R | BaseException:
         """`result()`, to await."""
         if isinstance(self.data, Loadable) and self.data.slow:
             import asyncio  # noqa: PLC0415 - 30 ms that only async callers need

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from kept.cache_policies import excluded_names
 from kept.context import TaskRun
-from kept.engine.decorated import Decorated
+from kept.engine.decorated import Decorated, Hook, adds_hook
 from kept.engine.drawing import DrawnRun, drawing, is_drawn
 from kept.engine.spec import (
     TaskOptions,
@@ -26,14 +26,20 @@ from kept.utilities.hashing import hash_objects
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from kept.engine.spec import TaskKeywords
+    from kept.engine.decorated import Method
+    from kept.engine.spec import TaskAttributes, TaskKeywords
+else:
+    TaskAttributes = object
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R", covariant=True)
+S = TypeVar("S")
+T = TypeVar("T")
 _log = logging.getLogger("kept.tasks")
 
 
-class Task(Decorated[P, R]):
+class Task(Decorated[P, R], TaskAttributes):
     """A function that runs as a step: logged, retried, and its result kept if asked for. Made by `@task`.
 
     Arguments, each also an attribute:
@@ -98,13 +104,32 @@ class Task(Decorated[P, R]):
         """The same task with other options; those not named stay as they are."""
         return self._with(options)
 
-    def on_commit(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+    @adds_hook
+    def on_commit(self, fn: Hook) -> Hook:
         """Call `fn(transaction)` when the result is committed; usable as a decorator."""
-        return self._add_hook("on_commit", fn)
+        return fn
 
-    def on_rollback(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+    @adds_hook
+    def on_rollback(self, fn: Hook) -> Hook:
         """Call `fn(transaction)` when the transaction around is rolled back; usable as a decorator."""
-        return self._add_hook("on_rollback", fn)
+        return fn
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self: Method[type[T], Q, S], instance: T | None, owner: type[T]) -> Task[Q, S]: ...
+
+        @overload
+        def __get__(self, instance: None, owner: Any = None) -> Task[P, R]: ...
+
+        @overload
+        def __get__(self: Method[T, Q, S], instance: T, owner: Any = None) -> Task[Q, S]: ...
+
+        @overload
+        def __get__(self, instance: object, owner: Any = None) -> Task[P, R]: ...
+
+        def __get__(self, instance: object, owner: Any = None) -> Any:
+            """As a method: without its first argument, which is the object or the class."""
 
 
 @overload

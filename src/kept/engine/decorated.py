@@ -5,14 +5,27 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any, ClassVar, Generic, Literal, NoReturn, ParamSpec, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Concatenate,
+    Generic,
+    Literal,
+    NoReturn,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from kept.context import FlowRunContext
 from kept.engine.bound import Bound
 from kept.engine.drivers import drive, drive_async
 from kept.engine.pickling import reduced
 from kept.engine.spec import Options, Spec, check_callable, check_name, checked
-from kept.exceptions import MissingContextError
+from kept.exceptions import MissingContextError, ParameterTypeError
 from kept.futures import KeptFuture, KeptFutureList
 from kept.states import State
 
@@ -23,8 +36,34 @@ Self = TypeVar("Self", bound="Decorated[..., Any]")
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 WaitFor = Iterable[Any] | None
 
+if TYPE_CHECKING:
+    Q = ParamSpec("Q")
+    First = TypeVar("First", contravariant=True)
+
+    class Method(Protocol[First, Q, R]):
+        """Over a function that takes its object or class first: from what `__get__` gives, that is gone.
+
+        A protocol because mypy does not compare the first arguments of `Task[Concatenate[First, Q], R]`.
+        """
+
+        @property
+        def fn(self) -> Callable[Concatenate[First, Q], R]:
+            """The function underneath."""
+
+
 # What Prefect's documentation names, and this version does not have.
 _NOT_BUILT = frozenset({"apply_async", "delay", "deploy", "serve"})
+
+
+def adds_hook(method: Hook) -> Hook:
+    """The method adds the function that it is given, and which it returns, to the hooks of its own name."""
+
+    @functools.wraps(method)
+    def add(self: Decorated[..., Any], fn: Any = None) -> Any:
+        self._add_hook(method.__name__, fn)
+        return method(self, fn)
+
+    return cast(Hook, add)
 
 
 # The overloads below: calls as the function takes them come first, since an editor shows the first; then those with
@@ -64,12 +103,16 @@ class Decorated(Generic[P, R]):
         twin._set(self.spec.fn, checked(self._options, options, self.spec.options, "with_options"))
         return twin
 
-    def _add_hook(self, moment: str, fn: Hook) -> Hook:
+    def _add_hook(self, moment: str, fn: Any) -> None:
+        if not callable(fn):
+            raise ParameterTypeError(
+                f"{type(self).__name__} {self.name!r} got {fn!r} as a hook; it takes a function. As a decorator it "
+                f"stands without parentheses: @{self.name}.{moment}"
+            )
         hooks = [*getattr(self.spec.options, moment), fn]
         self.spec = self._new_spec(
             self.spec.fn, checked(self._options, {moment: hooks}, self.spec.options, self._label)
         )
-        return fn
 
     def __kept_fingerprint__(self) -> Any:
         """As an argument it is the function that it stands for."""
@@ -263,26 +306,31 @@ class Decorated(Generic[P, R]):
         """What it does; the function's docstring by default."""
         return self.spec.options.description or self.__doc__
 
-    def __getattr__(self, name: str) -> Any:
-        if not name.startswith("_") and name in self._options.__dataclass_fields__:
-            return getattr(self.spec.options, name)
-        if name in _NOT_BUILT:
-            raise AttributeError(
-                f"{type(self).__name__}.{name} is not built yet; docs/compatibility.md says what else is not."
-            )
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
+    if not TYPE_CHECKING:  # an editor knows the attributes from their declarations, and tells what is none
 
+        def __getattr__(self, name: str) -> Any:
+            if not name.startswith("_") and name in self._options.__dataclass_fields__:
+                return getattr(self.spec.options, name)
+            if name in _NOT_BUILT:
+                raise AttributeError(
+                    f"{type(self).__name__}.{name} is not built yet; docs/compatibility.md says what else is not."
+                )
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
+
+    @adds_hook
     def on_completion(self, fn: Hook) -> Hook:
         """Call `fn(task or flow, run, state)` when a run completes; usable as a decorator."""
-        return self._add_hook("on_completion", fn)
+        return fn
 
+    @adds_hook
     def on_failure(self, fn: Hook) -> Hook:
         """Call `fn(task or flow, run, state)` when a run fails; usable as a decorator."""
-        return self._add_hook("on_failure", fn)
+        return fn
 
+    @adds_hook
     def on_running(self, fn: Hook) -> Hook:
         """Call `fn(task or flow, run, state)` when a run starts; usable as a decorator."""
-        return self._add_hook("on_running", fn)
+        return fn
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"

@@ -10,10 +10,10 @@ import difflib
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
 
 from kept.cache_policies import NO_CACHE, CacheKeyFnPolicy, CachePolicy
 from kept.engine.binding import Binder
@@ -24,81 +24,87 @@ from kept.transactions import IsolationLevel
 
 if TYPE_CHECKING:
     from kept.states import State
+    from kept.store import Store
+
+    class Files(Protocol):
+        """A file system, also of the user's own; its methods may be async."""
+
+        def read_path(self, path: str, /) -> Any:
+            """The content of a file."""
+
+        def write_path(self, path: str, content: bytes, /) -> Any:
+            """Make this the content of a file."""
+
+    class Runner(Protocol):
+        """A task runner."""
+
+        def submit(self, task: Any, parameters: Any, wait_for: Any = None, /) -> Any:
+            """Start a run."""
+
 
 RunHook = Callable[[Any, Any, "State[Any]"], Any]
-RetryCondition = Callable[[Any, Any, "State[Any]"], bool]
-RetryDelay = float | int | list[float] | Callable[[int], list[float]]
+TransactionHook = Callable[[Any], Any]
+RetryCondition = Callable[[Any, Any, "State[Any]"], "bool | Awaitable[bool]"]
+RetryDelay = float | Sequence[float] | Callable[[int], Sequence[float]]
 RunName = str | Callable[..., str]
+KeyFunction = Callable[[Any, dict[str, Any]], str | None]
 AnyOptions = TypeVar("AnyOptions", bound="Options")
 
 
-class TaskKeywords(TypedDict, total=False):
-    """The options of `@task`, as an editor shows them; what they mean is said at `Task`."""
+class Keywords(TypedDict, total=False):
+    """The options that `@task` and `@flow` both take, as an editor shows them."""
 
     name: str | None
     description: str | None
-    tags: Iterable[str] | None
     version: str | None
-    cache_policy: CachePolicy | None
-    cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None
-    cache_expiration: timedelta | None
-    task_run_name: RunName | None
     retries: int | None
     retry_delay_seconds: RetryDelay | None
-    retry_jitter_factor: float | None
-    retry_condition_fn: RetryCondition | None
+    cache_policy: CachePolicy | None
+    cache_expiration: timedelta | None
+    refresh_cache: bool | None
     persist_result: bool | None
-    result_storage: Any
+    result_storage: str | os.PathLike[str] | Files | Store | None
     result_serializer: Serializer | str | None
-    result_storage_key: str | None
     cache_result_in_memory: bool
     timeout_seconds: float | None
     log_prints: bool | None
-    refresh_cache: bool | None
-    on_completion: list[RunHook] | None
-    on_failure: list[RunHook] | None
-    on_running: list[RunHook] | None
-    on_rollback: list[Callable[[Any], Any]] | None
-    on_commit: list[Callable[[Any], Any]] | None
+    on_completion: Sequence[RunHook] | None
+    on_failure: Sequence[RunHook] | None
+    on_running: Sequence[RunHook] | None
+
+
+class TaskKeywords(Keywords, total=False):
+    """The options of `@task`, as an editor shows them; what they mean is said at `Task`."""
+
+    tags: Iterable[str] | None
+    cache_key_fn: KeyFunction | None
+    task_run_name: RunName | None
+    retry_jitter_factor: float | None
+    retry_condition_fn: RetryCondition | None
+    result_storage_key: str | None
+    on_rollback: Sequence[TransactionHook] | None
+    on_commit: Sequence[TransactionHook] | None
     viz_return_value: Any
     asset_deps: list[Any] | None
 
 
-class FlowKeywords(TypedDict, total=False):
+class FlowKeywords(Keywords, total=False):
     """The options of `@flow`, as an editor shows them; what they mean is said at `Flow`."""
 
-    name: str | None
-    version: str | None
     flow_run_name: RunName | None
-    retries: int | None
-    retry_delay_seconds: float | None
-    task_runner: Any
-    description: str | None
-    timeout_seconds: float | None
+    task_runner: Runner | type[Runner] | None
     validate_parameters: bool
-    cache_policy: CachePolicy | None
-    cache_expiration: timedelta | None
-    refresh_cache: bool | None
-    persist_result: bool | None
-    result_storage: Any
-    result_serializer: Serializer | str | None
-    cache_result_in_memory: bool
-    log_prints: bool | None
-    on_completion: list[RunHook] | None
-    on_failure: list[RunHook] | None
-    on_cancellation: list[RunHook] | None
-    on_crashed: list[RunHook] | None
-    on_running: list[RunHook] | None
+    on_cancellation: Sequence[RunHook] | None
+    on_crashed: Sequence[RunHook] | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """What tasks and flows have in common."""
+class Attributes:
+    """The options that are attributes of tasks and flows as they stand."""
 
-    name: str | None = None
-    description: str | None = None
     version: str | None = None
     retries: int | None = None
+    retry_delay_seconds: RetryDelay | None = None
     cache_policy: CachePolicy | None = None
     cache_expiration: timedelta | None = None
     refresh_cache: bool | None = None
@@ -108,36 +114,54 @@ class Options:
     cache_result_in_memory: bool = True
     timeout_seconds: float | None = None
     log_prints: bool | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskAttributes(Attributes):
+    """Those of tasks."""
+
+    tags: frozenset[str] = frozenset()
+    cache_key_fn: KeyFunction | None = None
+    task_run_name: RunName | None = None
+    retry_jitter_factor: float | None = None
+    retry_condition_fn: RetryCondition | None = None
+    result_storage_key: str | None = None
+    viz_return_value: Any = None
+    asset_deps: tuple[Any, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FlowAttributes(Attributes):
+    """Those of flows."""
+
+    flow_run_name: RunName | None = None
+    validate_parameters: bool = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(Attributes):
+    """What tasks and flows have in common. The hooks and the name are attributes of another form, if they are any."""
+
+    name: str | None = None
+    description: str | None = None
     on_completion: tuple[RunHook, ...] = ()
     on_failure: tuple[RunHook, ...] = ()
     on_running: tuple[RunHook, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TaskOptions(Options):
+class TaskOptions(TaskAttributes, Options):
     """The options of `@task`."""
 
-    tags: frozenset[str] = frozenset()
-    cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None = None
-    task_run_name: RunName | None = None
-    retry_delay_seconds: RetryDelay | None = None
-    retry_jitter_factor: float | None = None
-    retry_condition_fn: RetryCondition | None = None
-    result_storage_key: str | None = None
-    on_rollback: tuple[Callable[[Any], Any], ...] = ()
-    on_commit: tuple[Callable[[Any], Any], ...] = ()
-    viz_return_value: Any = None
-    asset_deps: tuple[Any, ...] = ()
+    on_rollback: tuple[TransactionHook, ...] = ()
+    on_commit: tuple[TransactionHook, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FlowOptions(Options):
+class FlowOptions(FlowAttributes, Options):
     """The options of `@flow`."""
 
-    flow_run_name: RunName | None = None
-    retry_delay_seconds: float | None = None
     task_runner: Any = None
-    validate_parameters: bool = True
     on_cancellation: tuple[RunHook, ...] = ()
     on_crashed: tuple[RunHook, ...] = ()
 
@@ -268,7 +292,7 @@ def _check_together(options: Options, label: str) -> None:
     if options.cache_policy is not None:
         _check_policy(options.cache_policy, label)
     delays = getattr(options, "retry_delay_seconds", None)
-    if isinstance(delays, list) and len(delays) > 50:
+    if isinstance(delays, (list, tuple)) and len(delays) > 50:
         raise ConfigurationError(f"{label} got {len(delays)} values of retry_delay_seconds; it takes at most 50.")
 
 
@@ -302,7 +326,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_delay(value: Any) -> bool:
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return all(_is_number(delay) and delay >= 0 for delay in value)
     return callable(value) or (_is_number(value) and value >= 0)
 

@@ -23,17 +23,19 @@ class RunFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text, with its traceback if it has one."""
-        created = record.created
+        run = getattr(record, "run_label", None) or record.name
+        line = self.line(record.created, record.levelname, run, record.getMessage())
+        if record.exc_info or record.stack_info:
+            line = self._with_traceback(line, record)
+        return line
+
+    def line(self, created: float, level: str, run: str, message: str) -> str:
+        """One line, for a moment in seconds since the epoch."""
         second, text = self._second
         if second != int(created):
             second, text = int(created), time.strftime("%H:%M:%S", time.localtime(created))
             self._second = (second, text)
-        run = getattr(record, "run_label", None) or record.name
-        millis = int((created - second) * 1000)
-        line = f"{text}.{millis:03d} | {record.levelname:<7} | {run} - {record.getMessage()}"
-        if record.exc_info or record.stack_info:
-            line = self._with_traceback(line, record)
-        return line
+        return f"{text}.{int((created - second) * 1000):03d} | {level:<7} | {run} - {message}"
 
     def _with_traceback(self, line: str, record: logging.LogRecord) -> str:
         if record.exc_info and not record.exc_text:
@@ -51,29 +53,54 @@ class ConsoleHandler(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setFormatter(RunFormatter())
+        self.lines = RunFormatter()
+        self.setFormatter(self.lines)
         self.colors = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
         try:
             stream = sys.stderr
-            if stream is None or _root_writes_to(stream):
-                return
-            line = self.format(record)
-            if self.colors and record.levelname in _COLORS and stream.isatty():
-                line = f"{_COLORS[record.levelname]}{line}{_END}"
-            stream.write(line + "\n")
-            stream.flush()
+            if stream is not None and not _root_writes_to(stream):
+                self._write(stream, record.levelname, self.format(record))
         except Exception:
             self.handleError(record)
+
+    def hears_alone(self, logger: logging.Logger) -> bool:
+        """Whether nobody but this handler, as it was made, would see a record of this logger below `kept`."""
+        return (
+            _kept.handlers == [self]
+            and not (logging.root.handlers or logger.handlers or logger.filters or self.filters or self.level)
+            and logger.propagate
+            and self.formatter is self.lines
+            and logging.getLogRecordFactory() is logging.LogRecord
+        )
+
+    def write(self, level: int, run: str, message: str) -> None:
+        """Write what the record of a line would come to. Making it costs more than all the rest of the line."""
+        stream = sys.stderr
+        if stream is not None:
+            name = logging.getLevelName(level)
+            line = self.lines.line(time.time(), name, run, message)
+            self.acquire()
+            try:
+                self._write(stream, name, line)
+            finally:
+                self.release()
+
+    def _write(self, stream: TextIO, level: str, line: str) -> None:
+        if self.colors and level in _COLORS and stream.isatty():
+            line = f"{_COLORS[level]}{line}{_END}"
+        stream.write(line + "\n")
+        stream.flush()
 
 
 def _root_writes_to(stream: TextIO) -> bool:
     return any(getattr(handler, "stream", None) in (stream, sys.stdout) for handler in logging.root.handlers)
 
 
-_console = ConsoleHandler()
+_kept = logging.getLogger("kept")
+console = ConsoleHandler()
 _configured: Settings | None = None
 _lock = threading.Lock()
 
@@ -84,10 +111,10 @@ def configure(settings: Settings) -> None:
     if settings is _configured:
         return
     with _lock:
-        _console.colors = settings.logging.colors
+        console.colors = settings.logging.colors
         for name in ("kept", *settings.logging.extra_loggers):
             logger = logging.getLogger(name)
             logger.setLevel(settings.logging.level)
-            if _console not in logger.handlers:
-                logger.addHandler(_console)
+            if console not in logger.handlers:
+                logger.addHandler(console)
         _configured = settings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kept.context import FlowRunContext, TaskRunContext, current_run, flow_context_of
 from kept.exceptions import MissingContextError
-from kept.logging.handlers import configure
+from kept.logging.handlers import configure, console
 from kept.settings import get_current_settings
 
 if TYPE_CHECKING:
@@ -81,7 +81,13 @@ def disable_run_logger() -> Iterator[None]:
 def log_run(logger: logging.Logger, level: int, message: str, label: str, exc_info: Any = None) -> None:
     """Write one line for a run. `Logger.log` would look for the caller's line at twice the cost."""
     if logger.isEnabledFor(level):
-        record = logging.LogRecord(logger.name, level, __file__, 0, message, None, exc_info)
+        if exc_info is None and console.hears_alone(logger):
+            try:
+                console.write(level, label, message)
+                return
+            except Exception:  # told below, as that of any handler
+                pass
+        record = logger.makeRecord(logger.name, level, __file__, 0, message, (), exc_info)
         record.run_label = label
         logger.handle(record)
 
