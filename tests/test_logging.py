@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,6 +94,33 @@ def test_a_failure_is_logged_with_its_traceback(log: Lines) -> None:
     assert "Traceback (most recent call last)" in failure
     assert failure.endswith("ValueError: no luck")
     assert end.endswith("Finished in state Failed('Task run encountered an exception ValueError: no luck')")
+
+
+def test_a_traceback_leads_from_the_flow_to_the_line_that_failed_and_through_nothing_of_ours(log: Lines) -> None:
+    @task
+    def fail() -> None:
+        raise ValueError("no luck")
+
+    @flow
+    def outer() -> None:
+        fail()
+
+    outer(return_state=True)
+    of_task, of_flow = log.having("Traceback")
+    assert re.findall(r"File .*, in (\w+)", of_task) == ["fail"]
+    assert re.findall(r"File .*, in (\w+)", of_flow) == ["outer", "fail"]
+
+
+def test_an_error_of_ours_is_shown_with_where_it_was_raised(log: Lines) -> None:
+    @flow
+    def outer() -> None:
+        add_one.map(1)
+
+    state = outer(return_state=True)
+    (failure,) = log.having("Traceback")
+    assert re.findall(r"File .*, in (\w+)", failure)[0] == "outer"
+    assert "MappingMissingIterable" in failure
+    assert len(traceback.extract_tb(state.data.__traceback__)) > 2, "the error itself has all of its frames"
 
 
 def test_a_percent_sign_in_a_message_is_harmless(log: Lines) -> None:

@@ -16,6 +16,7 @@ from kept.engine.plan import delay_before
 from kept.engine.spec import Spec
 from kept.logging.loggers import log_run
 from kept.states import AwaitingRetry, Failed, Retrying, Running, State
+from kept.utilities.tracebacks import shown
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,8 +93,7 @@ def _may_retry(job: Job, state: State[Any]) -> Steps[bool]:
     try:
         return bool((yield from asked(job.condition, (job.owner, job.run, state))))
     except Exception as error:
-        info = (type(error), error, error.__traceback__)
-        log_run(job.log, logging.ERROR, "retry_condition_fn raised; the run is not retried", job.label, info)
+        log_run(job.log, logging.ERROR, "retry_condition_fn raised; the run is not retried", job.label, shown(error))
         return False
 
 
@@ -107,7 +107,7 @@ def _log_failure(job: Job, state: State[Any], retry: int, again: bool) -> None:
         return
     if job.retries:
         message += " - Retries are exhausted" if retry >= job.retries else " - Not retried"
-    log_run(job.log, logging.ERROR, message, job.label, (type(error), error, error.__traceback__))
+    log_run(job.log, logging.ERROR, message, job.label, shown(error))
 
 
 def _jittered(delay: float, factor: float | None) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 from kept.engine.effects import Call, Steps
 from kept.logging.loggers import log_run
 from kept.store.completing import completed
+from kept.utilities.tracebacks import shown
 
 
 def run_hooks(
@@ -26,7 +27,7 @@ def run_hooks(
                 logging.ERROR,
                 f"An error was encountered while running hook {name!r}",
                 label,
-                _info(error),
+                shown(error),
             )
         else:
             log_run(log, logging.INFO, f"Hook {name!r} finished running successfully", label)
@@ -36,7 +37,3 @@ def asked(function: Callable[..., Any], args: tuple[Any, ...]) -> Steps[Any]:
     """What a hook or condition answers; it may be async in plain code as well."""
     answer = yield Call(function, args, {}, None)
     return completed(answer)  # in async code it has been awaited already
-
-
-def _info(error: BaseException) -> Any:
-    return (type(error), error, error.__traceback__)

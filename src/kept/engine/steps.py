@@ -28,6 +28,7 @@ from kept.results import KeptResult, Origin, ResultStore
 from kept.states import Crashed, Failed, Pending, State, StateType
 from kept.store import Entry, Miss
 from kept.transactions import IsolationLevel, Transaction, activate, deactivate, get_transaction
+from kept.utilities.tracebacks import shown
 
 _CODE_PARTS = ("task_source", "code.", "flow")
 _WORDS = {Hit: "HIT", Run: "MISS", Bypass: "OFF"}
@@ -234,7 +235,7 @@ class RunSteps:
         except (Exception, SystemExit) as error:
             message = f"The cache key can't be computed, so this run is not cached: {_said(error)}"
             # Where it was raised is said by the traceback, unless it is one of our sentences.
-            info = None if isinstance(error, KeptException) else (type(error), error, error.__traceback__)
+            info = None if isinstance(error, KeptException) else shown(error)
             log_run(self.log, logging.ERROR, message, self.label, info)
             self.decision = Bypass(f"the key can't be computed: {_said(error)}")
             return None
