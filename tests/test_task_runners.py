@@ -318,3 +318,50 @@ def test_of_30_000_submitted_tasks_in_one_flow_the_last_cost_what_the_first_did(
     objects, memory = use.grew()
     assert objects < 1_000
     assert memory < 15_000 * 400
+
+
+# -- how many threads
+
+
+def test_short_runs_share_few_threads_and_runs_that_wait_get_as_many_as_there_may_be() -> None:
+    names: set[int] = set()
+    gate = threading.Barrier(40)
+
+    @task
+    def short() -> None:
+        names.add(threading.get_ident())
+
+    @task
+    def wait_for_all_others() -> None:
+        gate.wait(30)
+
+    @flow
+    def f() -> None:
+        wait([short.submit() for _ in range(300)])
+        wait([wait_for_all_others.submit() for _ in range(40)])
+
+    f()
+    assert len(names) < 100
+
+
+def test_the_threads_of_a_flow_end_with_it() -> None:
+    @flow
+    def f() -> list[threading.Thread]:
+        same.map(range(50)).wait()
+        return [thread for thread in threading.enumerate() if thread.name == "kept-task"]
+
+    threads = f()
+    assert threads
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_runs_that_are_submitted_from_many_threads_at_once_all_end() -> None:
+    @flow
+    def f() -> int:
+        @task
+        def submitting(n: int) -> int:
+            return sum(same.map(range(n)).result())
+
+        return sum(submitting.map([50] * 20).result())
+
+    assert f() == 20 * sum(range(50))

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from datetime import datetime, timezone
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from kept.exceptions import MissingContextError
@@ -24,9 +25,16 @@ _current: ContextVar[RunContext | None] = ContextVar("kept_run", default=None)
 _tags: ContextVar[frozenset[str]] = ContextVar("kept_tags", default=frozenset())
 
 
+# Seeded by the system, of its own, so that no `random.seed()` of the user's makes ids come again. `os.urandom` for each
+# would hand the interpreter to whichever thread waits for it.
+_random = Random()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_random.seed)
+
+
 def new_id() -> str:
     """A random identifier in the form of a version 4 UUID. `uuid.uuid4` would cost three times as much."""
-    digits = os.urandom(16).hex()
+    digits = f"{_random.getrandbits(128):032x}"
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 

@@ -6,8 +6,10 @@ import concurrent.futures
 import contextlib
 import copy
 import dataclasses
+import logging
 import operator
 import pickle
+import queue
 import sys
 import threading
 import time
@@ -18,11 +20,12 @@ from typing import Any, Generic, Literal, TypeVar, overload
 from kept.context import FlowRun, TaskRun, current_run
 from kept.exceptions import ConfigurationError, HashError, MissingResult
 from kept.fingerprint import fingerprint
-from kept.states import Loadable, Pending, State
+from kept.states import Crashed, Loadable, Pending, State
 from kept.utilities.annotations import BaseAnnotation, allow_failure, opaque, quote
 
 R = TypeVar("R", covariant=True)
 T = TypeVar("T")
+_log = logging.getLogger("kept.futures")
 
 
 class KeptFuture(Generic[R]):
@@ -94,19 +97,56 @@ class KeptFuture(Generic[R]):
 
 
 class KeptConcurrentFuture(KeptFuture[R]):
-    """A future over one of `concurrent.futures`, whose result is the final state."""
+    """A future of this process, ended by whoever runs the task.
 
-    __slots__ = ("_help", "_run", "_wrapped")
+    It needs no lock: what stands in the list of callbacks is taken out once, by who ends the run or, where that was
+    earlier, by who put it in.
+
+    Arguments:
+        run: the record of the run.
+        wrapped: a future whose result is the final state; by default `end` is called with that.
+        help: called before somebody waits without a limit, and may run the task.
+    """
+
+    __slots__ = ("_callbacks", "_help", "_run", "_state", "_wrapped")
 
     def __init__(
         self,
         run: TaskRun,
-        wrapped: concurrent.futures.Future[State[R]],
+        wrapped: concurrent.futures.Future[State[R]] | None = None,
         help: Callable[[], None] | None = None,
     ) -> None:
         self._run = run
+        self._state: State[R] | None = None
+        self._callbacks: list[Callable[[KeptFuture[R]], Any]] = []
         self._wrapped = wrapped
         self._help = help
+        if wrapped is not None:
+            wrapped.add_done_callback(self._take)
+
+    def end(self, state: State[R]) -> None:
+        """Note the final state, and tell those who wait. The first one counts."""
+        if self._state is None:
+            self._state = state
+            self._help = None
+            self._call_back()
+
+    def _take(self, wrapped: concurrent.futures.Future[State[R]]) -> None:
+        try:
+            self.end(wrapped.result())
+        except BaseException as error:
+            self.end(Crashed(message=f"The run was lost: {error!r}", data=error))
+
+    def _call_back(self) -> None:
+        while self._callbacks:
+            try:
+                fn = self._callbacks.pop(0)
+            except IndexError:  # somebody else was quicker
+                return
+            try:
+                fn(self)
+            except Exception:
+                _log.exception("A callback of task run %r raised.", self._run.name)
 
     @property
     def run(self) -> TaskRun | FlowRun:
@@ -120,86 +160,58 @@ class KeptConcurrentFuture(KeptFuture[R]):
 
     @property
     def wrapped_future(self) -> concurrent.futures.Future[State[R]]:
-        """The future underneath."""
+        """The same as a future of `concurrent.futures`, whose result is the final state."""
+        if self._wrapped is None:
+            wrapped: concurrent.futures.Future[State[R]] = concurrent.futures.Future()
+            self._wrapped = wrapped
+            self.add_done_callback(lambda _: wrapped.set_result(self.state))
         return self._wrapped
 
     @property
     def state(self) -> State[R]:
         """The state of the task run now."""
-        if self._wrapped.done():
-            return self._wrapped.result()
-        return self._run.state or Pending()
+        return self._state or self._run.state or Pending()
 
     def done(self) -> bool:
         """Whether the run has ended."""
-        return self._wrapped.done()
+        return self._state is not None
 
     def wait(self, timeout: float | None = None) -> None:
         """Return when the run has ended, or after `timeout` seconds."""
-        self._before_waiting(timeout)
-        concurrent.futures.wait([self._wrapped], timeout)
-
-    def forget_help(self) -> None:
-        """Note that there is nothing left to help with."""
-        self._help = None
-
-    def _before_waiting(self, timeout: float | None) -> None:
         help = self._help
-        if timeout is None and help is not None and not self._wrapped.done():
+        if timeout is None and help is not None:
             help()
+        if self._state is None:
+            self._sleep(timeout)
+
+    def _sleep(self, timeout: float | None) -> None:
+        asleep = threading.Lock()
+        asleep.acquire()
+
+        def wake(_: KeptFuture[R]) -> None:
+            asleep.release()
+
+        self.add_done_callback(wake)
+        if not asleep.acquire(timeout=-1 if timeout is None else min(max(timeout, 0), threading.TIMEOUT_MAX)):
+            with contextlib.suppress(ValueError):  # it ended at this moment
+                self._callbacks.remove(wake)
 
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
         """The value of the run, once it has ended."""
-        self._before_waiting(timeout)
-        try:
-            state = self._wrapped.result(timeout)
-        except concurrent.futures.TimeoutError:
-            raise TimeoutError(f"Task run '{self._run.name}' did not finish within {timeout} seconds.") from None
-        return state.result(raise_on_failure=raise_on_failure)
-
-    def add_done_callback(self, fn: Callable[[KeptFuture[R]], Any]) -> None:
-        """Call `fn(self)` when the run has ended, at once if it has."""
-        self._wrapped.add_done_callback(lambda _: fn(self))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._run.name!r}, {self.state})"
-
-
-class EndedFuture(KeptConcurrentFuture[R]):
-    """The future of a run that was over when it was submitted: a hit. It needs no lock, nor what comes with one."""
-
-    __slots__ = ("_state",)
-
-    def __init__(self, run: TaskRun, state: State[R]) -> None:
-        self._run = run
-        self._state = state
-
-    @property
-    def wrapped_future(self) -> concurrent.futures.Future[State[R]]:
-        """A future of `concurrent.futures` that has ended."""
-        ended: concurrent.futures.Future[State[R]] = concurrent.futures.Future()
-        ended.set_result(self._state)
-        return ended
-
-    @property
-    def state(self) -> State[R]:
-        """The final state of the run."""
-        return self._state
-
-    def done(self) -> bool:
-        """True."""
-        return True
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Return at once."""
-
-    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
-        """The value of the run."""
+        if self._state is None:
+            self.wait(timeout)
+        if self._state is None:
+            raise TimeoutError(f"Task run '{self._run.name}' did not finish within {timeout} seconds.")
         return self._state.result(raise_on_failure=raise_on_failure)
 
     def add_done_callback(self, fn: Callable[[KeptFuture[R]], Any]) -> None:
-        """Call `fn(self)` at once."""
-        fn(self)
+        """Call `fn(self)` when the run has ended, at once if it has."""
+        self._callbacks.append(fn)
+        if self._state is not None:
+            self._call_back()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._run.name!r}, {self.state})"
 
 
 class KeptFutureList(list[KeptFuture[T]]):
@@ -283,21 +295,14 @@ def as_completed(futures: Iterable[KeptFuture[T]], timeout: float | None = None)
     """Give the futures one by one as they end. Raises `TimeoutError` if not all have after `timeout` seconds."""
     everyone = set(futures)
     deadline = None if timeout is None else time.monotonic() + timeout
-    ended: list[KeptFuture[T]] = []
-    changed = threading.Condition()
-
-    def note(future: KeptFuture[T]) -> None:
-        with changed:
-            ended.append(future)
-            changed.notify()
-
+    ended: queue.SimpleQueue[KeptFuture[T]] = queue.SimpleQueue()
     for future in everyone:
-        future.add_done_callback(note)
+        future.add_done_callback(ended.put)
     for count in range(len(everyone)):
-        with changed:
-            if not changed.wait_for(lambda: ended, _left(deadline)):
-                raise TimeoutError(f"{len(everyone) - count} of {len(everyone)} futures have not ended.")
-            future = ended.pop(0)
+        try:
+            future = ended.get(timeout=_left(deadline))
+        except queue.Empty:
+            raise TimeoutError(f"{len(everyone) - count} of {len(everyone)} futures have not ended.") from None
         yield future
 
 

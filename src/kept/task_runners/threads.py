@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextvars
 import os
 import threading
+import time
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from kept.engine.drivers import drive_to_end, drive_while_quick
 from kept.engine.effects import Effect
 from kept.exceptions import CancelledRun, ConfigurationError
-from kept.futures import EndedFuture, KeptConcurrentFuture, KeptFuture, can_hold_handles, find_handles, unfinished
+from kept.futures import KeptConcurrentFuture, KeptFuture, can_hold_handles, find_handles, unfinished
 from kept.settings import get_current_settings
 from kept.states import Cancelled, Crashed, State
 from kept.task_runners.base import Runnable, TaskRunner
+from kept.task_runners.workers import NAME as WORKER
+from kept.task_runners.workers import Workers
 
 # Threads that wait cost little, and tasks that submit tasks and wait for them must not starve each other.
 _MANY = 250
-_THREADS = "kept-task"
 _LOOK_AGAIN = 0.05
+_FEW = 8
+_PAUSES = (0.0005, 0.001, 0.002)
 
 # What nobody can change between submitting and running. The key of anything else is made where the run goes on at
 # once, so that what is kept is what the key says.
@@ -44,11 +47,10 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         if max_workers is not None and (not isinstance(max_workers, int) or max_workers < 1):
             raise ConfigurationError(f"max_workers is {max_workers!r}; it has to be a whole number above 0.")
         self.max_workers = max_workers
-        self._pool: concurrent.futures.ThreadPoolExecutor | None = None
-        self._pending: set[KeptFuture[Any]] = set()
+        self._workers: Workers | None = None
+        self._begun: set[_SubmittedRun] = set()
         self._closed = False
         self._process = os.getpid()
-        self._free = threading.Semaphore(1)
         self._starting = threading.Lock()
 
     def duplicate(self) -> ThreadPoolTaskRunner:
@@ -59,57 +61,45 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         self, task: Runnable, parameters: dict[str, Any], wait_for: Iterable[Any] | None = None
     ) -> KeptConcurrentFuture[Any]:
         """Start a task run on a thread as soon as its inputs are there."""
-        waits = list(wait_for or ())
-        run = _SubmittedRun(task, parameters, waits, self._is_full)
+        waits = list(wait_for) if wait_for is not None else []
+        run = _SubmittedRun(task, parameters, waits, self)
         upstream = unfinished(find_handles([parameters, waits])) if waits or can_hold_handles(parameters) else []
-        if not upstream and _stays_as_it_is(parameters):
-            state = run.advance()
-            if state is not None:
-                return EndedFuture(run.run, state)
-        future = run.future()
-        self._pending.add(future)
-        future.add_done_callback(self._pending.discard)
+        if not upstream and _stays_as_it_is(parameters) and run.advance():
+            return run.future
+        self._begun.add(run)
         if upstream:
             _Countdown(upstream, lambda: self._take_thread(run))
         else:
             self._take_thread(run)
-        return future
+        return run.future
 
     def pending(self) -> list[KeptFuture[Any]]:
         """The futures of submitted runs that have not ended."""
-        return list(self._pending)
+        return [run.future for run in list(self._begun)]
+
+    def ended(self, run: _SubmittedRun) -> None:
+        """Note that a submitted run has ended."""
+        self._begun.discard(run)
 
     def _take_thread(self, run: _SubmittedRun) -> None:
-        if self._closed:
-            run.abandon()
-            return
         try:
-            work = self._threads().submit(self._run, run)
-        except RuntimeError:  # the interpreter is shutting down
+            run.abandon() if self._closed else self.workers().add(run)
+        except RuntimeError:  # no thread is to be had: the interpreter is shutting down
             run.abandon()
-        else:
-            work.add_done_callback(lambda work: run.abandon() if work.cancelled() else None)
 
-    def _threads(self) -> concurrent.futures.ThreadPoolExecutor:
-        if self._process != os.getpid():  # a forked child has none of the threads
-            self._process, self._pool, self._starting = os.getpid(), None, threading.Lock()
-        with self._starting:
-            if self._pool is None:
-                most = self.max_workers or get_current_settings().tasks.runner.thread_pool_max_workers or _MANY
-                self._free = threading.Semaphore(most)
-                self._pool = concurrent.futures.ThreadPoolExecutor(most, thread_name_prefix=_THREADS)
-            return self._pool
+    def workers(self) -> Workers:
+        """The threads, none of which runs before there is something to do."""
+        workers = self._workers
+        if workers is None or self._process != os.getpid():  # a forked child has none of the threads
+            with self._starting:
+                workers = self._workers
+                if workers is None or self._process != os.getpid():
+                    workers = self._workers = Workers(self._most())
+                    self._process = os.getpid()
+        return workers
 
-    def _run(self, run: _SubmittedRun) -> None:
-        with self._free:
-            run.finish()
-
-    def _is_full(self) -> bool:
-        """Whether each thread that there may be is at work, or waiting in the middle of it."""
-        if not self._free.acquire(blocking=False):
-            return True
-        self._free.release()
-        return False
+    def _most(self) -> int:
+        return self.max_workers or get_current_settings().tasks.runner.thread_pool_max_workers or _MANY
 
     def __exit__(
         self,
@@ -117,11 +107,14 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         error: BaseException | None,
         traceback: types.TracebackType | None,
     ) -> None:
-        """End the threads. After an interrupt, what runs is not waited for and what has not begun never does."""
+        """End the threads. After an interrupt, what has not begun never does, and what runs is stopped if it can be."""
         self._closed = kind is not None
-        if self._pool is not None:
-            self._pool.shutdown(wait=kind is None, cancel_futures=kind is not None)
-            self._pool = None
+        if kind is not None:
+            for run in list(self._begun):
+                run.abandon()
+        if self._workers is not None:
+            self._workers.close(wait=kind is None)
+            self._workers = None
 
 
 class ConcurrentTaskRunner(ThreadPoolTaskRunner):
@@ -139,33 +132,28 @@ class _SubmittedRun:
     one copy of the context in which it was submitted, whichever thread is at it.
     """
 
-    __slots__ = ("_claim", "_context", "_first", "_future", "_is_full", "_spec", "_steps", "_wrapped", "run")
+    __slots__ = ("_claim", "_context", "_first", "_is_async", "_runner", "_steps", "future")
 
     def __init__(
-        self, task: Runnable, parameters: dict[str, Any], wait_for: list[Any], is_full: Callable[[], bool]
+        self, task: Runnable, parameters: dict[str, Any], wait_for: list[Any], runner: ThreadPoolTaskRunner
     ) -> None:
-        self._is_full = is_full
-        self._spec = task.spec
+        self._runner = runner
+        self._is_async = task.spec.is_async
         self._context = contextvars.copy_context()
         steps = task.new_run(parameters)
-        self.run = steps.run
         self._steps = steps.steps(wait_for)
         self._first: Effect | None = None
         self._claim = [True]
+        self.future: KeptConcurrentFuture[Any] = KeptConcurrentFuture(steps.run, help=self._help)
 
-    def advance(self) -> State[Any] | None:
-        """Go on as long as that takes next to no time; the final state, if that was to the end."""
+    def advance(self) -> bool:
+        """Go on as long as that takes next to no time; whether that was to the end."""
         try:
             self._first = self._context.run(drive_while_quick, self._steps)
         except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        return None
-
-    def future(self) -> KeptConcurrentFuture[Any]:
-        """The future of the run, which has not ended."""
-        self._wrapped: concurrent.futures.Future[State[Any]] = concurrent.futures.Future()
-        self._future = KeptConcurrentFuture(self.run, self._wrapped, None if self._spec.is_async else self._help)
-        return self._future
+            self.future.end(end.value)
+            return True
+        return False
 
     def finish(self) -> None:
         """Go on to the end, and give the state to the future; nothing if somebody else is at it."""
@@ -174,28 +162,44 @@ class _SubmittedRun:
         except IndexError:
             return
         try:
-            state = self._context.run(drive_to_end, self._steps, self._first, self._spec.is_async)
+            state = self._context.run(drive_to_end, self._steps, self._first, self._is_async)
         except BaseException as error:
-            self._crashed(error)
-        else:
-            self._end(state)
+            state = self.future.state
+            if not state.is_final():
+                state = Crashed(message=f"The run was interrupted by {error!r}", data=error)
+        self._end(state)
 
     def _help(self) -> None:
-        """Wait, if it is a task in the pool that waits; and if no thread is left for this run, take that task's own.
+        """Before somebody waits for this run: see that it is not in vain, nor too early.
 
-        So tasks that submit tasks and wait for them can't starve each other, however few threads there are. A thread
-        is not taken without need: runs inside of runs would reach the limit of recursion.
+        A task in the pool that waits for a run that no thread is left for runs it itself. So tasks that submit tasks
+        and wait for them can't starve each other, however few threads there are. A thread is not taken without need:
+        runs inside of runs would reach the limit of recursion.
         """
-        if not threading.current_thread().name.startswith(_THREADS):
+        if threading.current_thread().name != WORKER:
+            self._let_work()
             return
-        while not self._wrapped.done():
-            if self._is_full():
+        while not self.future.done():
+            if self._runner.workers().is_full() and not self._is_async:
                 self.finish()
                 return
-            concurrent.futures.wait([self._wrapped], _LOOK_AGAIN)
+            self.future.wait(_LOOK_AGAIN)
+
+    def _let_work(self) -> None:
+        """Look in now and then as long as short runs end one after the other.
+
+        Who is woken by the end of each of them takes the interpreter from the thread that works, each time for nothing
+        but to wait for the next.
+        """
+        workers = self._runner.workers()
+        workers.hurry()
+        for pause in _PAUSES:
+            if self.future.done() or workers.backlog() < _FEW:
+                return
+            time.sleep(pause)
 
     def abandon(self) -> None:
-        """End before the start, because the flow run is over."""
+        """End before the start, because the flow run is over; nothing if it has begun."""
         try:
             self._claim.pop()
         except IndexError:
@@ -205,14 +209,8 @@ class _SubmittedRun:
         self._end(Cancelled(message=message, data=CancelledRun(message)))
 
     def _end(self, state: State[Any]) -> None:
-        # The future outlives the run, and must not hold on to all that the run needed.
-        self._future.forget_help()
-        self._wrapped.set_result(state)
-
-    def _crashed(self, error: BaseException) -> None:
-        state = self._future.state
-        final = state if state.is_final() else Crashed(message=f"The run was interrupted by {error!r}", data=error)
-        self._end(final)
+        self._runner.ended(self)
+        self.future.end(state)
 
 
 class _Countdown:
