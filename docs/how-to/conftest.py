@@ -25,6 +25,10 @@ COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 SECONDS = 60
 
 
+class Untrue(Exception):
+    """A page says something that is not so."""
+
+
 class Page(pytest.File):
     """One page, which is one test."""
 
@@ -43,13 +47,14 @@ class Recipe(pytest.Item):
                 ran += sum(check(folder, command, printed) for command, printed in COMMAND.findall(body))
             elif named := FILE.match(body):
                 (folder / named[1]).write_text(body, encoding="utf-8")
-        assert ran, f"{self.path.name} has no console block, so nothing of it was run"
+        if not ran:
+            raise Untrue(f"{self.path.name} has no console block, so nothing of it was run")
 
     def reportinfo(self) -> tuple[Path, int, str]:
         return self.path, 0, self.path.stem
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
-        return str(excinfo.value) if isinstance(excinfo.value, AssertionError) else str(super().repr_failure(excinfo))
+        return str(excinfo.value) if isinstance(excinfo.value, Untrue) else str(super().repr_failure(excinfo))
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Page | None:
@@ -61,10 +66,11 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Page | Non
 def check(folder: Path, command: str, printed: str) -> bool:
     """Run a command and compare; true, so that commands can be counted."""
     done = run(folder, command)
-    assert done.returncode == 0, f"$ {command}\nended with status {done.returncode}:\n{done.stdout}{done.stderr}"
+    if done.returncode:
+        raise Untrue(f"$ {command}\nended with status {done.returncode}:\n{done.stdout}{done.stderr}")
     if not doctest.OutputChecker().check_output(printed, done.stdout, doctest.ELLIPSIS):
         lines = difflib.unified_diff(printed.splitlines(), done.stdout.splitlines(), "the page", "printed", lineterm="")
-        raise AssertionError(f"$ {command}\n" + "\n".join(lines) + f"\n{done.stderr}")
+        raise Untrue(f"$ {command}\n" + "\n".join(lines) + f"\n{done.stderr}")
     return True
 
 
