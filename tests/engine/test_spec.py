@@ -20,7 +20,7 @@ TASK_OPTIONS = (
     "name description tags version cache_policy cache_key_fn cache_expiration task_run_name retries "
     "retry_delay_seconds retry_jitter_factor retry_condition_fn persist_result result_storage result_serializer "
     "result_storage_key cache_result_in_memory timeout_seconds log_prints refresh_cache on_completion on_failure "
-    "on_running on_rollback on_commit viz_return_value"
+    "on_running on_rollback on_commit viz_return_value asset_deps"
 ).split()
 FLOW_OPTIONS = (
     "name version flow_run_name retries retry_delay_seconds task_runner description timeout_seconds "
