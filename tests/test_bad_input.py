@@ -75,7 +75,7 @@ def refused(kind: type[Exception], act: Callable[[], Any], *words: str) -> str:
     [
         (lambda: task(cache_polcy=INPUTS), ["@task", "'cache_polcy'", "Did you mean 'cache_policy'?"]),  # type: ignore[call-overload]
         (lambda: flow(retris=1), ["@flow", "'retris'", "Did you mean 'retries'?"]),  # type: ignore[call-overload]
-        (lambda: task(nonsense=1), ["@task", "'nonsense'", "It takes: cache_expiration, cache_key_fn"]),  # type: ignore[call-overload]
+        (lambda: task(nonsense=1), ["@task", "'nonsense'", "It takes: asset_deps, cache_expiration, cache_key_fn"]),  # type: ignore[call-overload]
         (lambda: task(identity).with_options(nonsense=1), ["with_options", "'nonsense'", "It takes"]),  # type: ignore[call-arg]
         (lambda: flow(cache_key_fn=len), ["@flow", "'cache_key_fn'", "It takes"]),  # type: ignore[call-overload]
     ],
