@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kept.exceptions import ParameterBindError, ReservedArgumentError
+from kept.utilities.annotations import BaseAnnotation
 
 _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -89,7 +90,7 @@ class Binder:
                 f"called with {len(args)} positional arguments and the keywords {sorted(kwargs)}.{hint}"
             ) from None
         bound.apply_defaults()
-        if self._of_class and not isinstance(bound.arguments["cls"], type):
+        if self._of_class and not isinstance(bound.arguments["cls"], (type, BaseAnnotation)):
             raise ParameterBindError(
                 f"{self.label[0].upper()}{self.label[1:]} got {bound.arguments['cls']!r} as its class. {_CLASS_HINT}"
             )
