@@ -52,7 +52,7 @@ class Task(Decorated[P, R], TaskAttributes):
         cache_key_fn: a function of the run's context and the arguments by name, which returns the key.
         cache_expiration: how long a kept result may be used, as a `timedelta`; for ever by default.
         task_run_name: a template over the arguments, or a function, that names each run.
-        retries: how often a failed run is tried again.
+        retries: how often a failed run is tried again. A generator then yields its values again, from the first on.
         retry_delay_seconds: seconds before each retry: a number, a list (its last one repeats), or a function of
             the number of retries that returns a list.
         retry_jitter_factor: how much longer a delay may randomly be; 0.5 for up to half as long again.

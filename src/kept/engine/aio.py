@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from kept.engine.effects import Call, Effect, Io, Lock, RunTimeout, Sleep, Steps, Wait
+from kept.engine.effects import NEXT, Call, Demand, Effect, Io, Lock, RunTimeout, Sleep, Steps, Wait, Yield
 from kept.futures import until_ended
 
 T = TypeVar("T")
@@ -26,6 +26,22 @@ async def drive_async(steps: Steps[T], first: Effect | None = None) -> T:
                 effect = steps.send(answer)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
+
+
+async def advance_async(steps: Steps[T], demand: Demand | None = None) -> Yield | T:
+    """Run the steps of a generator as far as its next value, or to their end; `demand` is what is wanted of it."""
+    try:
+        effect = next(steps) if demand is None else steps.send(demand)
+        while not isinstance(effect, Yield):
+            try:
+                answer = await _DO[effect.__class__](effect)
+            except BaseException as error:
+                effect = steps.throw(error)
+            else:
+                effect = steps.send(answer)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    return effect
 
 
 async def _call(effect: Call) -> Any:
@@ -76,4 +92,15 @@ async def _wait(effect: Wait) -> None:
     await until_ended(effect.futures)
 
 
-_DO: dict[type, Callable[[Any], Awaitable[Any]]] = {Call: _call, Io: _io, Sleep: _sleep, Wait: _wait, Lock: _lock}
+async def _pass_over(_: Yield) -> Demand:
+    return NEXT  # nobody takes the values one by one
+
+
+_DO: dict[type, Callable[[Any], Awaitable[Any]]] = {
+    Call: _call,
+    Io: _io,
+    Sleep: _sleep,
+    Wait: _wait,
+    Lock: _lock,
+    Yield: _pass_over,
+}

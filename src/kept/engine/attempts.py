@@ -11,6 +11,7 @@ from typing import Any
 
 from kept.context import Run
 from kept.engine.effects import Call, RunTimeout, Sleep, Steps
+from kept.engine.generators import GENERATORS, Returned, Stream, listed
 from kept.engine.hooks import asked, run_hooks
 from kept.engine.plan import delay_before
 from kept.engine.spec import Spec
@@ -35,28 +36,29 @@ class Job:
     label: str
     jitter: float | None = None
     condition: Callable[..., Any] | None = None
-
-
-class Returned:
-    """The function returned this."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
+    collects: bool = False
+    """Whether the values of a generator are to be kept."""
 
 
 def attempts(job: Job, fn: Callable[..., Any], parameters: dict[str, Any]) -> Steps[Returned | State[Any]]:
     """Call `fn` until it returns or may not be tried again; then what it returned, or the failed state."""
     args, kwargs = job.spec.binder.call(parameters)
+    timeout = job.spec.options.timeout_seconds
+    stream: Stream | None = None
     retry = 0
     while True:
         yield from _start(job, retry)
         try:
-            value = yield Call(fn, args, kwargs, job.spec.options.timeout_seconds)
+            if job.spec.is_generator:
+                stream = Stream(fn(*args, **kwargs), timeout, job.collects)
+                return (yield from stream.steps())
+            value = yield Call(fn, args, kwargs, timeout)
+            if value.__class__ in GENERATORS:
+                value = yield from listed(value, timeout)
         except Exception as error:
             state = failed(job, error)
-            again = retry < job.retries and (yield from _may_retry(job, state))
+            may_retry = retry < job.retries and not (stream and stream.interrupted)
+            again = may_retry and (yield from _may_retry(job, state))
             _log_failure(job, state, retry, again)
         else:
             return Returned(value)

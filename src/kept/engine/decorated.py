@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import types
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -23,9 +24,10 @@ from typing import (
 from kept.context import FlowRunContext
 from kept.engine.bound import Bound
 from kept.engine.drivers import drive, drive_async
+from kept.engine.generators import aiterated, iterated
 from kept.engine.pickling import reduced
 from kept.engine.spec import Options, Spec, check_callable, check_name, checked
-from kept.exceptions import MissingContextError, ParameterTypeError
+from kept.exceptions import ConfigurationError, MissingContextError, ParameterTypeError
 from kept.futures import KeptFuture, KeptFutureList
 from kept.states import State
 
@@ -179,14 +181,28 @@ class Decorated(Generic[P, R]):
             wait_for: futures to wait for whose values are not passed on.
         """
         parameters = self.spec.binder.bind(args, kwargs)
+        if self.spec.is_generator:
+            return self._called_generator(parameters, return_state, wait_for)
         if self.spec.is_async:
             return self._called_async(parameters, return_state, wait_for)
         state = drive(self.new_run(parameters).steps(wait_for))
         return state if return_state else state.result()
 
     async def _called_async(self, parameters: dict[str, Any], return_state: bool, wait_for: Any) -> Any:
-        state = await drive_async(self.new_run(parameters).steps(wait_for))
+        run = self.new_run(parameters)
+        run.collects |= return_state
+        state = await drive_async(run.steps(wait_for))
         return state if return_state else state.result()
+
+    def _called_generator(self, parameters: dict[str, Any], return_state: bool, wait_for: Any) -> Any:
+        if not return_state:
+            iterate = aiterated if self.spec.is_async else iterated
+            return iterate(contextvars.copy_context(), functools.partial(self.new_run, parameters), wait_for)
+        if self.spec.is_async:
+            return self._called_async(parameters, return_state, wait_for)
+        run = self.new_run(parameters)
+        run.collects = True
+        return drive(run.steps(wait_for))
 
     @overload
     def submit(  # type: ignore[overload-overlap]  # as above
@@ -277,6 +293,11 @@ class Decorated(Generic[P, R]):
         return [future.state for future in futures]
 
     def _runner(self) -> Any:
+        if self.spec.is_generator:
+            raise ConfigurationError(
+                f"{type(self).__name__} {self.name!r} is a generator, which can't be submitted: it goes on whenever "
+                "its caller takes a value. Call it, as in `for value in it(...)`, or return a list."
+            )
         flow = FlowRunContext.get()
         if flow is None or flow.task_runner is None:
             raise MissingContextError(
@@ -300,6 +321,11 @@ class Decorated(Generic[P, R]):
     def isasync(self) -> bool:
         """Whether the function is async."""
         return bool(self.spec.is_async)
+
+    @property
+    def isgenerator(self) -> bool:
+        """Whether the function is a generator, sync or async."""
+        return bool(self.spec.is_generator)
 
     @property
     def description(self) -> str | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from kept.engine.effects import Effect, Steps
-from kept.engine.sync import drive, drive_while_quick
+from kept.engine.effects import Demand, Effect, Steps, Yield
+from kept.engine.sync import advance, drive, drive_while_quick
 
-__all__ = ["drive", "drive_async", "drive_to_end", "drive_while_quick"]
+__all__ = ["advance", "advance_async", "drive", "drive_async", "drive_to_end", "drive_while_quick"]
 
 T = TypeVar("T")
 
@@ -18,6 +18,13 @@ def drive_async(steps: Steps[T], first: Effect | None = None) -> Coroutine[Any, 
     from kept.engine import aio  # noqa: PLC0415 - it imports asyncio, 30 ms that plain code must not pay
 
     return aio.drive_async(steps, first)
+
+
+def advance_async(steps: Steps[T], demand: Demand | None = None) -> Coroutine[Any, Any, Yield | T]:
+    """A coroutine that runs the steps of a generator as far as its next value, or to their end."""
+    from kept.engine import aio  # noqa: PLC0415 - as above
+
+    return aio.advance_async(steps, demand)
 
 
 def drive_to_end(steps: Steps[T], first: Effect | None, is_async: bool) -> T:

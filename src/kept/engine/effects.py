@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from kept.futures import KeptFuture
 from kept.utilities.effects import Call, Io, Lock
 
-__all__ = ["Call", "Effect", "Io", "Lock", "RunTimeout", "Sleep", "Steps", "Wait"]
+__all__ = ["CLOSE", "NEXT", "Call", "Demand", "Effect", "Io", "Lock", "RunTimeout", "Sleep", "Steps", "Wait", "Yield"]
 
 
 class Sleep(NamedTuple):
@@ -23,7 +23,23 @@ class Wait(NamedTuple):
     futures: list[KeptFuture[Any]]
 
 
-Effect = Call | Sleep | Wait | Lock | Io
+class Yield(NamedTuple):
+    """Give the caller of a generator its next value; the answer is the `Demand` that the caller makes then."""
+
+    value: Any
+
+
+class Demand(NamedTuple):
+    """What the caller of a generator does to it: `send` a value, `throw` an error, or `close` it."""
+
+    verb: str
+    argument: Any = None
+
+
+NEXT = Demand("send")
+CLOSE = Demand("close")
+
+Effect = Call | Sleep | Wait | Lock | Io | Yield
 T = TypeVar("T")
 Steps = Generator[Effect, Any, T]
 

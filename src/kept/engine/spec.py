@@ -407,11 +407,6 @@ def check_callable(fn: Any, label: str) -> None:
         raise ParameterTypeError(
             f"{label} was applied to {fn!r}, which is not a function. Options are passed by name: {label}(name=...)."
         )
-    if _kind_of(fn)[1]:
-        raise ConfigurationError(
-            f"{label} was applied to the generator {_name_of(fn)!r}, which this version of kept can't run as a step. "
-            "Return a list of what it yields."
-        )
 
 
 def check_name(name: Any, label: str) -> None:

@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 
 from kept.cache_policies import Call
 from kept.context import FlowRunContext, enter_run, leave_run
-from kept.engine.attempts import Job, Returned, attempts
+from kept.engine.attempts import Job, attempts
 from kept.engine.effects import Io, Lock, Steps, Wait
+from kept.engine.generators import Returned
 from kept.engine.hooks import run_hooks
 from kept.engine.names import storage_key
 from kept.engine.outcome import final_state, is_outcome
@@ -48,9 +49,11 @@ class RunSteps:
         rules: what applies to the run.
         context: what the code of the run sees of it; a subclass sets it.
         label: what log lines call the run.
+        collects: whether the values of a generator are remembered: if they are kept, or asked for in the state.
     """
 
     __slots__ = (
+        "collects",
         "context",
         "decision",
         "flow",
@@ -92,6 +95,7 @@ class RunSteps:
         self.decision: Decision = Bypass(rules.off)
         self.not_kept = ""
         self.saved = 0.0
+        self.collects = rules.persist
         self.context: Any = None
 
     @property
@@ -153,7 +157,7 @@ class RunSteps:
         if hooks:
             yield from run_hooks(hooks, (self.owner, run, state), self.log, self.label)
             run.state = state
-        level = logging.INFO if state.type is StateType.COMPLETED else logging.ERROR
+        level = logging.INFO if state.type is StateType.COMPLETED or state.name == "Closed" else logging.ERROR
         self.write(level, f"Finished in state {state}")
         if self.rules.recorder is not None:
             self.rules.recorder.record(self._record(state))
@@ -349,11 +353,11 @@ class RunSteps:
         if isinstance(outcome, State):
             yield from txn.rolling_back()
             return outcome
-        if is_outcome(outcome.value):
+        if outcome.decides and is_outcome(outcome.value):
             state = yield from final_state(outcome.value)
             yield from txn.finishing() if state.is_completed() else txn.rolling_back()
             return state
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - began - outcome.paused
         value = yield from self.returned(outcome.value)
         entry = None
         if self.rules.persist:
@@ -373,6 +377,7 @@ class RunSteps:
             label=self.label,
             jitter=rules.retry_jitter,
             condition=rules.retry_condition,
+            collects=self.collects,
         )
         if rules.log_prints:
             with logged_prints():
@@ -383,8 +388,10 @@ class RunSteps:
         """The result as an entry, serialized now; None if it is not to be kept or can't be."""
         store = self.rules.store
         assert store is not None
-        if self.run.run_count > 1 and self.identity is not None and self._key_has_changed(self.identity.key):
-            self._forget_key("an earlier try changed the arguments")
+        again = self.run.run_count > 1
+        # The caller of a generator is at work while that runs.
+        if (again or self.spec.is_generator) and self.identity and self._key_has_changed(self.identity.key):
+            self._forget_key(f"{'an earlier try' if again else 'something'} changed the arguments")
         identity = self.identity
         if identity is None:
             # Nothing will look for it but the state of this run.

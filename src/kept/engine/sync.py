@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from kept.engine.effects import Call, Effect, Io, Lock, RunTimeout, Sleep, Steps, Wait
+from kept.engine.effects import NEXT, Call, Demand, Effect, Io, Lock, RunTimeout, Sleep, Steps, Wait, Yield
 from kept.futures import wait
 
 T = TypeVar("T")
@@ -30,6 +30,22 @@ def drive(steps: Steps[T], first: Effect | None = None) -> T:
                 effect = steps.send(answer)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
+
+
+def advance(steps: Steps[T], demand: Demand | None = None) -> Yield | T:
+    """Run the steps of a generator as far as its next value, or to their end; `demand` is what is wanted of it."""
+    try:
+        effect = next(steps) if demand is None else steps.send(demand)
+        while not isinstance(effect, Yield):
+            try:
+                answer = _DO[effect.__class__](effect)
+            except BaseException as error:
+                effect = steps.throw(error)
+            else:
+                effect = steps.send(answer)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    return effect
 
 
 def drive_while_quick(steps: Steps[T]) -> Effect:
@@ -84,7 +100,18 @@ def _wait(effect: Wait) -> None:
     wait(effect.futures)
 
 
-_DO: dict[type, Callable[[Any], Any]] = {Call: _call, Io: _io, Sleep: _sleep, Wait: _wait, Lock: _lock}
+def _pass_over(_: Yield) -> Demand:
+    return NEXT  # nobody takes the values one by one
+
+
+_DO: dict[type, Callable[[Any], Any]] = {
+    Call: _call,
+    Io: _io,
+    Sleep: _sleep,
+    Wait: _wait,
+    Lock: _lock,
+    Yield: _pass_over,
+}
 
 
 def _stopped_after(seconds: float, stop: type[_Stop]) -> contextlib.AbstractContextManager[None]:
