@@ -171,3 +171,26 @@ def test_a_flow_that_calls_nothing_is_an_empty_picture() -> None:
 
     ElementTree.fromstring(f.visualize().svg)
     assert repr(f.visualize()) == "<FlowPicture 'f': 0 boxes, 0 lines>"
+
+
+def test_a_generator_yields_once_what_stands_for_its_values_or_what_it_is_said_to_yield() -> None:
+    @task
+    def rows() -> Any:
+        raise AssertionError
+        yield
+
+    @task(viz_return_value=["a", "b"])
+    async def words() -> Any:
+        raise AssertionError
+        yield
+
+    @flow
+    async def f() -> None:
+        for row in rows():
+            clean(row)
+        async for word in words():
+            load(word)
+
+    picture = f.visualize()
+    assert [box.label for box in picture.boxes] == ["rows", "clean", "words", "load", "load"]
+    assert arrows(picture) == {"rows -> clean"}

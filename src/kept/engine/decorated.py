@@ -190,7 +190,8 @@ class Decorated(Generic[P, R]):
 
     async def _called_async(self, parameters: dict[str, Any], return_state: bool, wait_for: Any) -> Any:
         run = self.new_run(parameters)
-        run.collects |= return_state
+        if self.spec.is_generator:
+            run.collects = True
         state = await drive_async(run.steps(wait_for))
         return state if return_state else state.result()
 

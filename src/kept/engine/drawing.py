@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kept.context import FlowRun, FlowRunContext, current_run, new_id
-from kept.engine.effects import Steps
+from kept.engine.effects import Steps, Yield
 from kept.engine.spec import FlowSpec, Spec, TaskSpec
 from kept.exceptions import ConfigurationError, VisualizationError
 from kept.futures import KeptFuture, KeptFutureList, find_handles
@@ -189,13 +189,17 @@ class DrawnRun:
         context = current_run()
         assert isinstance(context, DrawingContext)
         self.run = context.flow_run
+        self.decision = None
+        self.collects = thing.spec.is_generator
         self._note = functools.partial(context.note, thing, parameters)
 
     def steps(self, wait_for: Any = None) -> Steps[State[Any]]:
         """Draw it; the state that stands for its end."""
         state: State[Any] = self._note(wait_for).state
+        if self.collects:  # a generator: nobody knows how many values it would yield
+            for value in state.data if isinstance(state.data, list) else [state.data]:
+                yield Yield(value)
         return state
-        yield  # what makes it a generator
 
 
 def is_drawn() -> bool:
