@@ -76,8 +76,12 @@ def refused(kind: type[Exception], act: Callable[[], Any], *words: str) -> str:
         (lambda: task(cache_polcy=INPUTS), ["@task", "'cache_polcy'", "Did you mean 'cache_policy'?"]),  # type: ignore[call-overload]
         (lambda: flow(retris=1), ["@flow", "'retris'", "Did you mean 'retries'?"]),  # type: ignore[call-overload]
         (lambda: task(nonsense=1), ["@task", "'nonsense'", "It takes: asset_deps, cache_expiration, cache_key_fn"]),  # type: ignore[call-overload]
+        (lambda: task(identity, nonsense=1), ["@task", "'nonsense'", "It takes"]),  # type: ignore[call-overload]
+        (lambda: flow(tags=["a"]), ["@flow", "'tags'", "It is an option of @task"]),  # type: ignore[call-overload]
+        (lambda: task(flow_run_name="a"), ["@task", "It is an option of @flow"]),  # type: ignore[call-overload]
+        (lambda: flow(identity).with_options(nonsense=1), ["with_options", "'nonsense'"]),  # type: ignore[call-arg]
         (lambda: task(identity).with_options(nonsense=1), ["with_options", "'nonsense'", "It takes"]),  # type: ignore[call-arg]
-        (lambda: flow(cache_key_fn=len), ["@flow", "'cache_key_fn'", "It takes"]),  # type: ignore[call-overload]
+        (lambda: flow(cache_key_fn=len), ["@flow", "'cache_key_fn'", "It is an option of @task"]),  # type: ignore[call-overload]
     ],
 )
 def test_an_unknown_option_is_named_with_the_nearest_right_one(decorate: Any, words: list[str]) -> None:
@@ -93,6 +97,17 @@ def test_an_unknown_option_is_named_with_the_nearest_right_one(decorate: Any, wo
         ("cache_expiration", 10, "datetime.timedelta"),
         ("retries", "3", "a whole number, 0 or more"),
         ("retries", -1, "a whole number, 0 or more"),
+        ("retries", True, "a whole number, 0 or more"),
+        ("retry_delay_seconds", "5", "a number of seconds, a list of them"),
+        ("retry_delay_seconds", [1, -1], "a number of seconds, a list of them"),
+        ("retry_jitter_factor", -0.5, "a number, 0 or more"),
+        ("retry_condition_fn", True, "a function of task, task run and state"),
+        ("task_run_name", 3, "a template, such as 'report-{day}'"),
+        ("task_run_name", "", "a template, such as 'report-{day}'"),
+        ("name", 3, "a string"),
+        ("description", ["d"], "a string"),
+        ("version", 1.0, "a string"),
+        ("log_prints", 1, "True, False or None"),
         ("persist_result", "yes", "True, False or None"),
         ("refresh_cache", 1, "True, False or None"),
         ("cache_result_in_memory", None, "True or False"),
@@ -100,15 +115,37 @@ def test_an_unknown_option_is_named_with_the_nearest_right_one(decorate: Any, wo
         ("result_storage", dict, "an object with read_path and write_path"),
         ("result_serializer", 3, "a Serializer or the name of one"),
         ("result_storage_key", 3, "'report-{parameters[day]}.pickle'"),
+        ("result_storage_key", "", "'report-{parameters[day]}.pickle'"),
         ("tags", "nightly", "a list of strings, such as ['nightly']"),
+        ("tags", [["a"]], "each tag has to be a string"),
         ("on_completion", print, "a list of functions"),
+        ("on_rollback", ["undo"], "a list of functions"),
         ("timeout_seconds", 0, "more than 0"),
+        ("timeout_seconds", float("inf"), "more than 0"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_shown_with_what_the_option_takes(option: str, value: Any, cure: str) -> None:
     options: dict[str, Any] = {option: value}
     refused(ParameterTypeError, lambda: task(**options), "@task", option, repr(value), cure)
     refused(ParameterTypeError, lambda: task(identity).with_options(**options), "with_options", option, cure)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "cure"),
+    [
+        ("task_runner", "threads", "such as ThreadPoolTaskRunner()"),
+        ("validate_parameters", "no", "True or False"),
+        ("flow_run_name", 3, "a template, such as 'report-{day}'"),
+        ("on_cancellation", print, "a list of functions"),
+        ("on_crashed", [3], "a list of functions"),
+        ("retries", True, "a whole number, 0 or more"),
+        ("timeout_seconds", "5", "more than 0"),
+    ],
+)
+def test_so_is_one_of_a_flow(option: str, value: Any, cure: str) -> None:
+    options: dict[str, Any] = {option: value}
+    refused(ParameterTypeError, lambda: flow(**options), "@flow", option, repr(value), cure)
+    refused(ParameterTypeError, lambda: flow(identity).with_options(**options), "with_options", option, cure)
 
 
 def test_a_negative_expiration_is_refused() -> None:
@@ -150,7 +187,28 @@ def test_what_can_not_be_decorated_is_told() -> None:
     refused(ParameterTypeError, lambda: task("name"), "'name'", "not a function", "@task(name=...)")  # type: ignore[call-overload]
     refused(ParameterTypeError, lambda: task(dict), "class 'dict'", "decorate one of its methods")
     refused(ParameterTypeError, lambda: task(staticmethod(3)), "3", "not a function")  # type: ignore[arg-type]
-    refused(InvalidNameError, lambda: task(identity, name="a/b"), "'a/b'", "without any of")
+    for decorate in (task, flow):
+        refused(InvalidNameError, lambda: decorate(name="a/b"), f"@{decorate.__name__}", "'a/b'", "without any of")
+        # @task("name") and @task()() stand above the function, which never gets there.
+        refused(ParameterTypeError, lambda: decorate("name"), "'name'", f"@{decorate.__name__}(name=...)")  # type: ignore[call-overload]
+        refused(ParameterTypeError, lambda: decorate()(), "None", "not a function")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("decorated", [task(identity), flow(identity)])
+def test_a_hook_that_is_no_function_is_told_and_so_are_parentheses(decorated: Any) -> None:
+    for wrong in ((), (3,)):
+        refused(ParameterTypeError, lambda: decorated.on_failure(*wrong), "'identity'", "@identity.on_failure")
+    assert decorated.spec.options.on_failure == ()
+
+
+@pytest.mark.parametrize("decorated", [task(identity), flow(identity)])
+def test_wait_for_takes_a_list(decorated: Any) -> None:
+    @flow
+    def outer() -> None:
+        for act in (decorated, decorated.submit, decorated.map):
+            refused(ParameterTypeError, lambda: act([1], wait_for=3), "'identity'", "wait_for=3", "a list of futures")
+
+    outer()
 
 
 def test_a_parameter_named_like_an_option_of_each_call_is_refused() -> None:

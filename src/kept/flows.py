@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
@@ -77,7 +76,7 @@ class Flow(Decorated[P, R], FlowAttributes):
             return DrawnRun(self, parameters)
         return FlowRunSteps(self.spec, self, parameters, lambda: self.task_runner.duplicate(), run)
 
-    def visualize(self, *args: Any, **kwargs: Any) -> FlowPicture:
+    def visualize(self, *args: P.args, **kwargs: P.kwargs) -> FlowPicture:
         """A picture of the tasks and subflows that it calls, none of which runs; its own body does.
 
         In the place of results stands what `@task(viz_return_value=...)` says, or something that can be passed on.
@@ -145,5 +144,5 @@ def flow(fn: Any = None, /, **options: Any) -> Any:
     """
     if fn is None:
         checked(FlowOptions, options, label="@flow")
-        return functools.partial(flow, **options)
+        return lambda fn=None: Flow(fn, **options)  # None for @flow()(), which is told as well
     return Flow(fn, **options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
@@ -152,7 +151,7 @@ def task(fn: Any = None, /, **options: Any) -> Any:
     """
     if fn is None:
         checked(TaskOptions, options)  # a wrong option is told at its own line, before the function is there
-        return functools.partial(task, **options)
+        return lambda fn=None: Task(fn, **options)  # None for @task()(), which is told as well
     return Task(fn, **options)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from kept import Flow, Task, flow, task
 from kept.cache_policies import INPUTS, NO_CACHE, CacheKeyFnPolicy
-from kept.engine.spec import FlowOptions, TaskOptions, cached_on_purpose, checked, policy_of
+from kept.engine.spec import FlowKeywords, FlowOptions, TaskKeywords, TaskOptions, cached_on_purpose, checked, policy_of
 from kept.exceptions import ConfigurationError, InvalidNameError, ParameterTypeError, ReservedArgumentError
 from kept.filesystems import LocalFileSystem
 from kept.serializers import JSONSerializer
@@ -290,3 +291,31 @@ def test_contradictory_options_are_said_once_where_the_task_is_made(caplog: pyte
 def test_what_is_not_built_yet_says_so() -> None:
     with pytest.raises(AttributeError, match="not built yet"):
         task(len).delay([1])
+
+
+@pytest.mark.parametrize("decorate", [task, flow])
+def test_a_copy_and_its_original_have_hooks_of_their_own(decorate: Any) -> None:
+    original = decorate(f, retries=2)
+    twin = copy.copy(original)
+    twin.on_failure(print)
+    assert (twin.fn, twin.retries, twin.spec.options.on_failure) == (f, 2, (print,))
+    assert original.spec.options.on_failure == ()
+
+
+def test_what_is_shown_names_the_task_or_flow() -> None:
+    assert (repr(task(f)), repr(flow(f, name="my flow"))) == ("<Task 'f'>", "<Flow 'my flow'>")
+
+
+def test_a_description_is_the_docstring_as_it_is_read() -> None:
+    def documented() -> None:
+        """One line.
+
+        More of it.
+        """
+
+    assert task(documented).description == flow(documented).description == "One line.\n\nMore of it."
+
+
+def test_keywords_that_editors_know_are_the_options_there_are() -> None:
+    assert set(TaskKeywords.__annotations__) == {field.name for field in dataclasses.fields(TaskOptions)}
+    assert set(FlowKeywords.__annotations__) == {field.name for field in dataclasses.fields(FlowOptions)}

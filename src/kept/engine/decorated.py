@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import inspect
 import types
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import (
@@ -26,7 +27,7 @@ from kept.engine.bound import Bound
 from kept.engine.drivers import drive, drive_async
 from kept.engine.generators import aiterated, iterated
 from kept.engine.pickling import reduced
-from kept.engine.spec import Options, Spec, check_callable, check_name, checked
+from kept.engine.spec import Options, Spec, check_callable, checked
 from kept.exceptions import ConfigurationError, MissingContextError, ParameterTypeError
 from kept.futures import KeptFuture, KeptFutureList
 from kept.states import State
@@ -84,7 +85,6 @@ class Decorated(Generic[P, R]):
         self._method: type = type(fn) if isinstance(fn, (staticmethod, classmethod)) else types.MethodType
         fn = fn if self._method is types.MethodType else cast(Any, fn).__func__
         check_callable(fn, self._label)
-        check_name(options.get("name"), self._label)
         self._set(fn, checked(self._options, options, label=self._label))
 
     def _new_spec(self, fn: Callable[..., Any], options: Any) -> Spec:
@@ -99,7 +99,6 @@ class Decorated(Generic[P, R]):
         functools.update_wrapper(cast(Any, self), fn)
 
     def _with(self: Self, options: Mapping[str, Any]) -> Self:
-        check_name(options.get("name"), "with_options")
         twin: Self = object.__new__(type(self))
         twin._method = self._method
         twin._set(self.spec.fn, checked(self._options, options, self.spec.options, "with_options"))
@@ -181,6 +180,8 @@ class Decorated(Generic[P, R]):
             wait_for: futures to wait for whose values are not passed on.
         """
         parameters = self.spec.binder.bind(args, kwargs)
+        if wait_for is not None:
+            wait_for = self._listed(wait_for)
         if self.spec.is_generator:
             return self._called_generator(parameters, return_state, wait_for)
         if self.spec.is_async:
@@ -248,7 +249,7 @@ class Decorated(Generic[P, R]):
         Raises:
             MissingContextError: there is no flow around.
         """
-        future = self._runner().submit(self, self.spec.binder.bind(args, kwargs), wait_for)
+        future = self._runner().submit(self, self.spec.binder.bind(args, kwargs), self._listed(wait_for))
         if not return_state:
             return future
         future.wait()
@@ -287,11 +288,19 @@ class Decorated(Generic[P, R]):
             MappingLengthMismatch: the iterables differ in length.
             MissingContextError: there is no flow around.
         """
-        futures = self._runner().map(self, self.spec.binder.bind(args, kwargs), wait_for)
+        futures = self._runner().map(self, self.spec.binder.bind(args, kwargs), self._listed(wait_for))
         if not return_state:
             return futures
         futures.wait()
         return [future.state for future in futures]
+
+    def _listed(self, wait_for: WaitFor) -> list[Any] | None:
+        try:
+            return None if wait_for is None else list(wait_for)
+        except TypeError:
+            raise ParameterTypeError(
+                f"{type(self).__name__} {self.name!r} got wait_for={wait_for!r}; it takes a list of futures."
+            ) from None
 
     def _runner(self) -> Any:
         if self.spec.is_generator:
@@ -331,7 +340,8 @@ class Decorated(Generic[P, R]):
     @property
     def description(self) -> str | None:
         """What it does; the function's docstring by default."""
-        return self.spec.options.description or self.__doc__
+        told: str | None = self.spec.options.description
+        return told or (inspect.cleandoc(self.__doc__) if self.__doc__ else None)
 
     if not TYPE_CHECKING:  # an editor knows the attributes from their declarations, and tells what is none
 

@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import functools
 import inspect
+import math
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -85,7 +86,7 @@ class TaskKeywords(Keywords, total=False):
     on_rollback: Sequence[TransactionHook] | None
     on_commit: Sequence[TransactionHook] | None
     viz_return_value: Any
-    asset_deps: list[Any] | None
+    asset_deps: Sequence[Any] | None
 
 
 class FlowKeywords(Keywords, total=False):
@@ -235,6 +236,9 @@ def checked(
 def _unknown_option(name: str, known: set[str], label: str) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else f"It takes: {', '.join(sorted(known))}."
+    for other, kind in (("@task", TaskOptions), ("@flow", FlowOptions)):
+        if name in kind.__dataclass_fields__:
+            hint = f"It is an option of {other}."
     return f"{label} has no option {name!r}. {hint}"
 
 
@@ -250,6 +254,8 @@ def _checked_option(name: str, value: Any, label: str) -> Any:
             raise ParameterTypeError(
                 f"{label} got {name}={value!r}, of type {type(value).__name__}; it takes {allowed}."
             )
+    if name == "name":
+        _check_name(value, label)
     if name == "result_serializer":
         resolve_serializer(value)
     if name == "task_runner" and isinstance(value, type):
@@ -265,13 +271,14 @@ def _hooks(name: str, value: Any, label: str) -> tuple[Any, ...]:
 
 
 def _tags(name: str, value: Any, label: str) -> frozenset[str]:
-    tags = value if value is not None else ()
-    if isinstance(tags, (str, bytes)) or not isinstance(tags, Iterable):
+    if value is None:
+        return frozenset()
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise ParameterTypeError(f"{label} got tags={value!r}; it takes a list of strings, such as ['nightly'].")
-    tags = frozenset(tags)
-    if not all(isinstance(tag, str) for tag in tags):
+    tags = list(value)
+    if not all(map(_is_text, tags)):
         raise ParameterTypeError(f"{label} got tags={value!r}; each tag has to be a string.")
-    return tags
+    return frozenset(tags)
 
 
 def _asset_deps(name: str, value: Any, label: str) -> tuple[Any, ...]:
@@ -291,7 +298,7 @@ def _check_together(options: Options, label: str) -> None:
         )
     if options.cache_policy is not None:
         _check_policy(options.cache_policy, label)
-    delays = getattr(options, "retry_delay_seconds", None)
+    delays = options.retry_delay_seconds
     if isinstance(delays, (list, tuple)) and len(delays) > 50:
         raise ConfigurationError(f"{label} got {len(delays)} values of retry_delay_seconds; it takes at most 50.")
 
@@ -313,8 +320,12 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _is_template(value: Any) -> bool:
+    return _is_text(value) and value != ""
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < math.inf
 
 
 def _is_positive(value: Any) -> bool:
@@ -374,11 +385,16 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "cache_key_fn": ("a function of the run's context and its parameters", callable),
     "cache_expiration": ("a datetime.timedelta", lambda v: isinstance(v, timedelta)),
-    "result_storage_key": ("a string, such as 'report-{parameters[day]}.pickle'", _is_text),
+    "result_storage_key": ("a string, such as 'report-{parameters[day]}.pickle'", _is_template),
     "result_storage": (_STORAGE, _is_storage),
     "result_serializer": ("a Serializer or the name of one", lambda v: isinstance(v, (str, Serializer))),
-    "task_run_name": ("a template or a function without arguments", lambda v: _is_text(v) or callable(v)),
-    "flow_run_name": ("a template or a function without arguments", lambda v: _is_text(v) or callable(v)),
+    **dict.fromkeys(
+        ("task_run_name", "flow_run_name"),
+        (
+            "a template, such as 'report-{day}', or a function that returns the name",
+            lambda v: _is_template(v) or callable(v),
+        ),
+    ),
     "task_runner": ("a task runner, such as ThreadPoolTaskRunner()", lambda v: hasattr(v, "submit")),
 }
 _COLLECTED: dict[str, Callable[[str, Any, str], Any]] = {
@@ -409,9 +425,9 @@ def check_callable(fn: Any, label: str) -> None:
         )
 
 
-def check_name(name: Any, label: str) -> None:
+def _check_name(name: str, label: str) -> None:
     """Raise `InvalidNameError` for a name that can't be shown or filed."""
-    if name is not None and (not isinstance(name, str) or not name or any(c in name for c in "/%&<>")):
+    if not name or any(c in name for c in "/%&<>"):
         raise InvalidNameError(f"{label} got the name {name!r}; a name is a string without any of / % & < >.")
 
 
