@@ -87,6 +87,7 @@ LAZY_IMPORTS = {
     ("settings.setting", "difflib"): "only misspelt names need it; it costs as much as all settings",
     ("settings.sources", "logging"): "only an unknown variable needs it; it costs as much as all settings",
     ("testing.pytest_plugin", "kept.testing.utilities"): "pytest loads the plugin at each start, wanted or not",
+    ("task_runners", "kept.task_runners.processes"): "it imports multiprocessing, which other runners don't need",
     ("store.mapping", "ctypes"): "only large results are mapped",
 }
 

@@ -252,6 +252,11 @@ def current_tags() -> frozenset[str]:
     return _tags.get()
 
 
+def enter_tags(together: frozenset[str]) -> None:
+    """Make these the tags in force in this context from here on."""
+    _tags.set(together)
+
+
 def get_run_context() -> FlowRunContext | TaskRunContext:
     """The context of the innermost run.
 

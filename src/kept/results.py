@@ -139,7 +139,8 @@ class ResultStore:
         self.serializer = resolve_serializer(serializer or settings.results.default_serializer)
         self.serializer_name = self.serializer.name
         # A value that comes back changed is not the one that was fingerprinted: it is hashed when it is passed on.
-        self._faithful = _is_faithful(self.serializer)
+        self.faithful = _is_faithful(self.serializer)
+        """Whether a value comes back as it was."""
         self.lock_manager = lock_manager
         # With entries elsewhere, payloads belong where the user put them, however small.
         self.slow = isinstance(self.entries, ObjectEntries)
@@ -191,7 +192,7 @@ class ResultStore:
             created=time.time(),
             expires=expires,
             serializer=self.serializer_name,
-            fingerprint=data_fingerprint(value) if self._faithful else None,
+            fingerprint=data_fingerprint(value) if self.faithful else None,
             size=size,
             payload=_joined(chunks) if small else None,
             blob=None if small else self.blobs.put(chunks),
@@ -326,6 +327,26 @@ class ResultStore:
 def this_thread() -> str:
     """The name of a lock's holder that is this thread of this process on this machine."""
     return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
+
+
+def relabelled(
+    entry: Entry,
+    key: str,
+    parts: dict[str, str] | None = None,
+    expires: float | None = None,
+    origin: Origin = Origin(),  # noqa: B008 - as above
+) -> Entry:
+    """A packed entry with what `pack` would have been told, had it been known."""
+    return entry._replace(
+        key=key,
+        created=time.time(),
+        expires=expires,
+        parts=json.dumps(parts) if parts else "{}",
+        task=origin.task,
+        run=origin.run,
+        flow_run=origin.flow_run,
+        seconds=origin.seconds,
+    )
 
 
 @functools.cache

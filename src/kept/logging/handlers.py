@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from typing import TextIO
 
 from kept.settings import Settings
@@ -103,6 +104,20 @@ _kept = logging.getLogger("kept")
 console = ConsoleHandler()
 _configured: Settings | None = None
 _lock = threading.Lock()
+_sent_away = False
+
+
+def send_away(handler: logging.Handler, levels: Mapping[str, int]) -> None:
+    """Let `handler` alone have what is logged in this process: it sends it to one whose handlers write it.
+
+    Arguments:
+        levels: the levels of loggers there, by name.
+    """
+    global _sent_away
+    _sent_away = True
+    logging.root.handlers[:] = [handler]
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def configure(settings: Settings) -> None:
@@ -115,6 +130,6 @@ def configure(settings: Settings) -> None:
         for name in ("kept", *settings.logging.extra_loggers):
             logger = logging.getLogger(name)
             logger.setLevel(settings.logging.level)
-            if console not in logger.handlers:
+            if not _sent_away and console not in logger.handlers:
                 logger.addHandler(console)
         _configured = settings

@@ -120,6 +120,12 @@ def temporary_settings(
             _overlay.set(before)
 
 
+def adopt(values: Mapping[Setting[Any], Any]) -> None:
+    """Let the settings that another process has be those of this context from here on, whatever is set in this one."""
+    given = {setting: Given(value, _TEMPORARY) for setting, value in values.items()}
+    _overlay.set(_Overlay(given, {}, frozenset()))
+
+
 def _checked(values: Mapping[Setting[Any] | str, Any] | None) -> Iterator[tuple[Setting[Any], object]]:
     if values is not None and not isinstance(values, Mapping):
         raise ConfigurationError(f"temporary_settings takes a dict of settings and values, not {values!r}.")

@@ -121,6 +121,12 @@ class TasksRunnerSettings(Section):
         "How many threads a ThreadPoolTaskRunner starts at most; none leaves it to the runner.",
         alias="KEPT_TASK_RUNNER_THREAD_POOL_MAX_WORKERS",
     )
+    process_pool_max_workers = Setting(
+        optional(POSITIVE_NUMBER),
+        None,
+        "How many processes a ProcessPoolTaskRunner starts at most; none means one for each processor.",
+        alias="KEPT_TASK_RUNNER_PROCESS_POOL_MAX_WORKERS",
+    )
 
 
 class FlowsSettings(Section):
@@ -177,6 +183,8 @@ KEPT_TASKS_DEFAULT_RETRY_DELAY_SECONDS = TasksSettings.default_retry_delay_secon
 KEPT_TASK_DEFAULT_RETRY_DELAY_SECONDS = TasksSettings.default_retry_delay_seconds
 KEPT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS = TasksRunnerSettings.thread_pool_max_workers
 KEPT_TASK_RUNNER_THREAD_POOL_MAX_WORKERS = TasksRunnerSettings.thread_pool_max_workers
+KEPT_TASKS_RUNNER_PROCESS_POOL_MAX_WORKERS = TasksRunnerSettings.process_pool_max_workers
+KEPT_TASK_RUNNER_PROCESS_POOL_MAX_WORKERS = TasksRunnerSettings.process_pool_max_workers
 KEPT_FLOWS_DEFAULT_RETRIES = KEPT_FLOW_DEFAULT_RETRIES = FlowsSettings.default_retries
 KEPT_FLOWS_DEFAULT_RETRY_DELAY_SECONDS = FlowsSettings.default_retry_delay_seconds
 KEPT_FLOW_DEFAULT_RETRY_DELAY_SECONDS = FlowsSettings.default_retry_delay_seconds

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
 from kept.engine.mapping import each_call
+from kept.exceptions import ConfigurationError
 from kept.futures import KeptFuture, KeptFutureList
 
 F = TypeVar("F", bound=KeptFuture[Any])
@@ -61,3 +63,28 @@ class TaskRunner(Generic[F]):
         traceback: types.TracebackType | None,
     ) -> None:
         """Give back what the runner holds."""
+
+
+def checked_workers(max_workers: int | None) -> int | None:
+    """The option `max_workers` of runners. Raises `ConfigurationError`."""
+    if max_workers is not None and (not isinstance(max_workers, int) or max_workers < 1):
+        raise ConfigurationError(f"max_workers is {max_workers!r}; it has to be a whole number above 0.")
+    return max_workers
+
+
+class Countdown:
+    """Calls a function once all of some futures have ended."""
+
+    def __init__(self, futures: list[KeptFuture[Any]], then: Callable[[], None]) -> None:
+        self._left = len(futures)
+        self._lock = threading.Lock()
+        self._then = then
+        for future in futures:
+            future.add_done_callback(self._one_less)
+
+    def _one_less(self, _: KeptFuture[Any]) -> None:
+        with self._lock:
+            self._left -= 1
+            ended = self._left == 0
+        if ended:
+            self._then()

@@ -12,11 +12,11 @@ from typing import Any
 
 from kept.engine.drivers import drive_to_end, drive_while_quick
 from kept.engine.effects import Effect
-from kept.exceptions import CancelledRun, ConfigurationError
+from kept.exceptions import CancelledRun
 from kept.futures import KeptConcurrentFuture, KeptFuture, can_hold_handles, find_handles, unfinished
 from kept.settings import get_current_settings
 from kept.states import Cancelled, Crashed, State
-from kept.task_runners.base import Runnable, TaskRunner
+from kept.task_runners.base import Countdown, Runnable, TaskRunner, checked_workers
 from kept.task_runners.workers import NAME as WORKER
 from kept.task_runners.workers import Workers
 
@@ -44,9 +44,7 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
     """
 
     def __init__(self, max_workers: int | None = None) -> None:
-        if max_workers is not None and (not isinstance(max_workers, int) or max_workers < 1):
-            raise ConfigurationError(f"max_workers is {max_workers!r}; it has to be a whole number above 0.")
-        self.max_workers = max_workers
+        self.max_workers = checked_workers(max_workers)
         self._workers: Workers | None = None
         self._begun: set[_SubmittedRun] = set()
         self._closed = False
@@ -68,7 +66,7 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
             return run.future
         self._begun.add(run)
         if upstream:
-            _Countdown(upstream, lambda: self._take_thread(run))
+            Countdown(upstream, lambda: self._take_thread(run))
         else:
             self._take_thread(run)
         return run.future
@@ -211,21 +209,3 @@ class _SubmittedRun:
     def _end(self, state: State[Any]) -> None:
         self._runner.ended(self)
         self.future.end(state)
-
-
-class _Countdown:
-    """Calls a function once all of some futures have ended."""
-
-    def __init__(self, futures: list[KeptFuture[Any]], then: Any) -> None:
-        self._left = len(futures)
-        self._lock = threading.Lock()
-        self._then = then
-        for future in futures:
-            future.add_done_callback(self._one_less)
-
-    def _one_less(self, _: KeptFuture[Any]) -> None:
-        with self._lock:
-            self._left -= 1
-            ended = self._left == 0
-        if ended:
-            self._then()

@@ -1,0 +1,197 @@
+"""What goes from one process to another: tasks, their surroundings, calls and answers, as bytes.
+
+The runs themselves stay in the process that submitted them, with their keys, hooks, retries, transactions and records:
+a worker is sent a `RemoteCall`, and answers with an `Answer`.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import pickle
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from kept.exceptions import SerializationError
+from kept.store.entry import Entry
+from kept.utilities.culprit import find_culprit, kind_of, short
+
+
+class FlowFacts(NamedTuple):
+    """What a worker knows of a flow; the flow itself stays where it runs."""
+
+    name: str
+    version: str | None
+    description: str | None
+
+
+class RunFacts(NamedTuple):
+    """What a worker knows of a run."""
+
+    id: str
+    name: str
+    tags: frozenset[str]
+    flow_run_id: str | None
+    run_count: int
+    started: float
+
+
+class FlowAround(NamedTuple):
+    """A flow run around a call."""
+
+    flow: FlowFacts
+    run: RunFacts
+    parameters: dict[str, Any]
+    persist_result: bool | None
+    result_store: Any
+    log_prints: bool
+
+
+class Around(NamedTuple):
+    """What surrounds calls, the same for many of them."""
+
+    settings: Mapping[Any, Any]
+    tags: frozenset[str]
+    flows: list[FlowAround]
+    """Outermost first."""
+    levels: dict[str, int]
+    """Of the loggers."""
+
+
+class RemoteCall(NamedTuple):
+    """One call of a task's or flow's function; numbers stand for what the worker was sent before."""
+
+    thing: int
+    is_flow: bool
+    around: int
+    store: int | None
+    run: RunFacts
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    timeout: float | None
+    persist_result: bool | None
+    log_prints: bool
+
+
+class Answer(NamedTuple):
+    """How a call ended: one of these is there."""
+
+    payload: bytes | None = None
+    """The value."""
+    entry: Entry | None = None
+    """The value as an entry of the store, which lacks its key and origin."""
+    error: bytes | None = None
+    """The exception, and its traceback as text."""
+    noted: dict[str, Any] = {}
+    """What was `set` in the transaction of the task."""
+
+
+class WorkerTraceback(Exception):
+    """The traceback of an exception that was raised in a worker process, as text; the cause of the exception here."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+class NotSent:
+    """Stands in a worker for a parameter of the flow that can't be pickled."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def __kept_fingerprint__(self) -> Any:
+        raise TypeError(self._why)
+
+    def __repr__(self) -> str:
+        return f"<not sent to this process: {self._why}>"
+
+
+def dumps(value: Any, what: str, by_reference: bool = False) -> bytes:
+    """The value as bytes.
+
+    Arguments:
+        what: how an error names it, such as "task 'load'".
+        by_reference: refer to what the script defines, for a reader that has run it.
+
+    Raises:
+        SerializationError: it can't be pickled; the message says which part.
+    """
+    try:
+        stream = pickle.dumps(value, 5)
+        # A worker has not run the script: what it defines is written out.
+        return stream if by_reference or b"__main__" not in stream else _cloud_dumps(value)
+    except Exception:
+        try:
+            return _cloud_dumps(value)
+        except Exception as error:
+            raise SerializationError(_why_not(value, what, error)) from error
+
+
+def parameters_sent(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a flow, as far as they can be pickled."""
+    return {name: _sent(name, value) for name, value in parameters.items()}
+
+
+def _sent(name: str, value: Any) -> Any:
+    try:
+        dumps(value, name)
+    except SerializationError as error:
+        return NotSent(f"the flow's parameter {error}")
+    return value
+
+
+def _cloud_dumps(value: Any, buffer_callback: Callable[[Any], Any] | None = None) -> bytes:
+    file = io.BytesIO()
+    _pickler()(file, protocol=5, buffer_callback=buffer_callback).dump(value)
+    return file.getvalue()
+
+
+@functools.cache
+def _pickler() -> Any:
+    import cloudpickle  # type: ignore[import-untyped]  # noqa: PLC0415 - 15 ms that few programs need
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, obj: Any) -> Any:
+            reduced = super().reducer_override(obj)
+            if isinstance(obj, type) and obj.__module__ == "__main__" and isinstance(reduced, tuple):
+                return (_adopted, reduced[:2], *reduced[2:])
+            return reduced
+
+    return Pickler
+
+
+def _adopted(make: Callable[..., type], args: tuple[Any, ...]) -> type:
+    """A class of the script, put where the script has it: so what is pickled here refers to it, as it would there."""
+    cls = make(*args)
+    if "." not in cls.__qualname__:
+        vars(sys.modules["__main__"]).setdefault(cls.__qualname__, cls)
+    return cls
+
+
+def _why_not(value: Any, what: str, error: Exception) -> str:
+    try:
+        path, culprit, error = find_culprit(value, error, _cloud_dumps)
+    except Exception:  # the search must never hide the error that it explains
+        path, culprit = [], value
+    return f"{' -> '.join([what, *path[1:]])}: {short(error)} ({kind_of(culprit)})"
+
+
+def dumps_error(error: BaseException) -> bytes:
+    """An exception and its traceback; one that does not survive pickling as a RuntimeError that says what it was."""
+    told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    try:
+        stream = dumps((error, told), "the exception")
+        pickle.loads(stream)
+    except Exception as why:
+        said = f"{type(error).__qualname__}: {error} (the exception itself can't be pickled: {short(why)})"
+        stream = pickle.dumps((RuntimeError(said), told), 5)
+    return stream
+
+
+def loads_error(stream: bytes) -> BaseException:
+    """The exception, with its traceback as its cause."""
+    error, told = pickle.loads(stream)
+    error.__cause__ = WorkerTraceback(told)
+    return error  # type: ignore[no-any-return]

@@ -1,0 +1,431 @@
+"""Tasks in processes of their own: what travels, what stays, and what is left when one is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from kept import flow, get_run_logger, runtime, task
+from kept.cache_policies import INPUTS
+from kept.context import FlowRunContext
+from kept.exceptions import ConfigurationError, CrashedRun, SerializationError
+from kept.settings import KEPT_TASKS_RUNNER_PROCESS_POOL_MAX_WORKERS, temporary_settings
+from kept.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
+from kept.testing import check_task_runner
+from kept.transactions import get_transaction, transaction
+from tests.conftest import Lines
+
+two = ProcessPoolTaskRunner(max_workers=2)
+
+
+@task
+def where(x: Any = None) -> int:
+    return os.getpid()
+
+
+@task
+def same(x: Any = None) -> Any:
+    return x
+
+
+@pytest.mark.parametrize(
+    "make",
+    [ThreadPoolTaskRunner, lambda: ThreadPoolTaskRunner(2), lambda: ProcessPoolTaskRunner(2)],
+    ids=["threads", "two threads", "processes"],
+)
+def test_runners_keep_their_contract(make: Any) -> None:
+    check_task_runner(make)
+
+
+# -- how many, and where
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "4"])
+def test_a_wrong_number_of_workers_is_told(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"max_workers is .*whole number above 0"):
+        ProcessPoolTaskRunner(max_workers=wrong)
+
+
+def test_tasks_run_in_other_processes_and_no_more_than_there_may_be() -> None:
+    @flow(task_runner=two)
+    def f() -> set[int]:
+        return set(where.map(range(20)).result())
+
+    ran = f()
+    assert os.getpid() not in ran
+    assert len(ran) <= 2
+
+
+def test_the_default_number_of_workers_is_a_setting() -> None:
+    @flow(task_runner=ProcessPoolTaskRunner())
+    def f() -> set[int]:
+        return set(where.map(range(10)).result())
+
+    with temporary_settings({KEPT_TASKS_RUNNER_PROCESS_POOL_MAX_WORKERS: 1}):
+        assert len(f()) == 1
+
+
+def test_a_runner_works_outside_of_a_flow() -> None:
+    with ProcessPoolTaskRunner(max_workers=1) as runner:
+        futures = [runner.submit(same, {"x": n}) for n in range(3)]
+        assert [future.result() for future in futures] == [0, 1, 2]
+
+
+def test_hits_are_there_at_once_and_start_no_process() -> None:
+    @task(cache_policy=INPUTS)
+    def step(x: int) -> int:
+        return x
+
+    @flow(task_runner=two)
+    def f() -> Any:
+        futures = step.map([1, 2])
+        return [future.done() for future in futures], [future.result() for future in futures], children()
+
+    f()
+    assert f() == ([True, True], [1, 2], [])
+
+
+# -- what travels
+
+
+class Point:
+    def __init__(self, x: int) -> None:
+        self.x = x
+
+
+class Awkward(Exception):
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+def test_closures_lambdas_and_local_classes_travel() -> None:
+    offset = 10
+
+    class Local:
+        value = 5
+
+    @task
+    def step(x: Any, change: Any) -> Any:
+        found = Local()
+        found.value = change(x.value) + offset
+        return found
+
+    @flow(task_runner=two)
+    def f() -> Any:
+        return step.submit(Local(), lambda value: value * 2).result()
+
+    found = f()
+    assert (found.value, type(found)) == (20, Local)
+
+
+@pytest.mark.parametrize("argument", [threading.Lock(), [1, {"deep": threading.Lock()}]], ids=["itself", "deep inside"])
+def test_an_argument_that_can_not_be_pickled_is_named_at_the_submit(argument: Any) -> None:
+    @flow(task_runner=two)
+    def f() -> None:
+        with pytest.raises(
+            SerializationError, match=r"Task 'same' can't be run in another process: argument 'x'"
+        ) as told:
+            same.submit(argument)
+        if isinstance(argument, list):
+            assert "argument 'x' -> [1] -> ['deep']: " in str(told.value)
+
+    f()
+
+
+def test_a_task_that_can_not_be_pickled_is_told_at_the_submit() -> None:
+    lock = threading.Lock()
+
+    @task
+    def step() -> Any:
+        return lock
+
+    @flow(task_runner=two)
+    def f() -> None:
+        with pytest.raises(SerializationError, match=r"task 'step'.*closure lock.*cannot pickle"):
+            step.submit()
+
+    f()
+
+
+def test_a_result_that_can_not_be_pickled_fails_the_run_and_says_why() -> None:
+    @task
+    def step() -> Any:
+        return [threading.Lock()]
+
+    @flow(task_runner=two)
+    def f() -> Any:
+        return step.submit(return_state=True)
+
+    state = f(return_state=True)
+    with pytest.raises(SerializationError, match=r"the result -> \[0\]: cannot pickle"):
+        state.result()
+
+
+def test_an_exception_comes_back_with_its_traceback() -> None:
+    @task
+    def step() -> None:
+        raise KeyError("gone")
+
+    @flow(task_runner=two)
+    def f() -> Any:
+        future = step.submit()
+        return future.result(raise_on_failure=False), future.state.name
+
+    error, name = f()
+    assert (repr(error), name) == ("KeyError('gone')", "Failed")
+    assert 'raise KeyError("gone")' in str(error.__cause__)
+
+
+def test_an_exception_that_can_not_be_pickled_becomes_one_that_says_what_it_was() -> None:
+    @task
+    def step() -> None:
+        raise Awkward(1, 2)
+
+    @flow(task_runner=two)
+    def f() -> Any:
+        return step.submit().result(raise_on_failure=False)
+
+    error = f()
+    assert str(error).startswith("Awkward: 1 and 2 (the exception itself can't be pickled")
+
+
+def test_large_kept_results_are_written_by_the_process_and_mapped_here() -> None:
+    numpy = pytest.importorskip("numpy")
+
+    @task(cache_policy=INPUTS)
+    def make(n: int) -> Any:
+        return numpy.full(n, 7.0)
+
+    @task
+    def total(array: Any) -> float:
+        return float(array.sum())
+
+    @flow(task_runner=two)
+    def f() -> Any:
+        made = make.submit(1_000_000)
+        return made.state, total.submit(made).result(), made.result().sum(), made.state.data.entry
+
+    _, there, here, entry = f()
+    assert there == here == 7_000_000
+    assert entry.blob is not None
+    assert entry.run.startswith("make")
+
+
+def test_hooks_policies_and_conditions_run_in_this_process() -> None:
+    seen: list[Any] = []
+
+    @task(
+        retries=1,
+        on_running=[lambda task, run, state: seen.append(("running", os.getpid()))],
+        on_failure=[lambda task, run, state: seen.append((state.name, os.getpid()))],
+        retry_condition_fn=lambda task, run, state: seen.append(("again?", os.getpid())) or True,
+    )
+    def step() -> None:
+        raise ValueError(runtime.task_run.run_count)
+
+    @flow(task_runner=two)
+    def f() -> Any:
+        return step.submit().result(raise_on_failure=False).args
+
+    assert f() == (2,)
+    here = os.getpid()
+    assert seen == [("running", here), ("again?", here), ("running", here), ("Failed", here)]
+
+
+def test_results_join_the_transaction_of_the_flow() -> None:
+    rolled: list[Any] = []
+
+    @task(cache_policy=INPUTS, on_rollback=[lambda txn: rolled.append(txn.get("noted"))])
+    def step(x: int) -> int:
+        txn = get_transaction()
+        assert txn is not None
+        txn.set("noted", f"step {x}")
+        return x
+
+    @flow(task_runner=two)
+    def f(fail: bool) -> Any:
+        with transaction():
+            state = step.submit(1, return_state=True)
+            if fail:
+                raise RuntimeError
+        return state.name
+
+    assert f(True, return_state=True).is_failed()
+    assert rolled == ["step 1"]
+    assert [f(False), f(False)] == ["Completed", "Cached"]
+
+
+def test_tasks_inside_of_tasks_run_in_the_same_process() -> None:
+    @task(cache_policy=INPUTS)
+    def inner(x: int) -> int:
+        return x + 1
+
+    @task
+    def outer(x: int) -> Any:
+        submitted = where.submit()
+        return inner(x), inner.submit(x + 1).result(), submitted.result() == os.getpid(), runtime.flow_run.name
+
+    @flow(task_runner=two)
+    def f() -> Any:
+        context = FlowRunContext.get()
+        assert context is not None
+        return outer.submit(1).result(), context.flow_run.name
+
+    (one, two_, same_process, inside), outside = f()
+    assert (one, two_, same_process, inside) == (2, 3, True, outside)
+
+
+def test_a_subflow_can_be_submitted() -> None:
+    @flow
+    def sub(x: int) -> Any:
+        return os.getpid(), [future.result() for future in same.map([x, x + 1])], runtime.flow_run.parent_flow_run_id
+
+    @flow(task_runner=two)
+    def f() -> Any:
+        context = FlowRunContext.get()
+        assert context is not None
+        return sub.submit(1).result(), context.flow_run.id
+
+    (process, values, parent), own = f()
+    assert process != os.getpid()
+    assert (values, parent) == ([1, 2], own)
+
+
+def test_lines_come_in_order_and_once(log: Lines) -> None:
+    @task(log_prints=True)
+    def step(x: int) -> int:
+        print("first", x)
+        get_run_logger().warning("second %s", x)
+        return x
+
+    @flow(task_runner=two)
+    def f() -> None:
+        step.map(range(3)).wait()
+
+    f()
+    for x in range(3):
+        name = log.having(f"first {x}")[0].partition("'")[2].partition("'")[0]
+        told = [line.partition(" - ")[2] for line in log.having(f"'{name}'")]
+        assert told == [f"first {x}", f"second {x}", "Finished in state Completed()"]
+
+
+# -- what is left
+
+
+def children() -> list[int]:
+    return [child.pid for child in psutil.Process().children(recursive=True)]
+
+
+def test_a_process_that_is_killed_takes_only_its_own_run_with_it(log: Lines) -> None:
+    @task
+    def step(x: int) -> int:
+        if x == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return x
+
+    @flow(task_runner=two)
+    def f() -> Any:
+        futures = step.map(range(8))
+        futures.wait()
+        with pytest.raises(CrashedRun, match="killed by SIGKILL"):
+            futures[3].result()
+        return [future.state.name for future in futures]
+
+    assert f() == ["Completed"] * 3 + ["Crashed"] + ["Completed"] * 4
+    assert "Crash detected!" in log
+    assert children() == []
+
+
+@pytest.mark.parametrize(("how", "said"), [(lambda: os._exit(3), "left with exit code 3"), (sys.exit, "SystemExit")])
+def test_a_task_that_leaves_its_process_crashes_and_the_next_one_runs(how: Any, said: str) -> None:
+    @task
+    def step() -> None:
+        how()
+
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+    def f() -> Any:
+        crashed = step.submit()
+        after = same.submit(5)
+        return str(crashed.state) if not crashed.wait() else "", crashed.state.name, after.result()
+
+    message, name, after = f()
+    assert said in message
+    assert (name, after) == ("Crashed", 5)
+
+
+def test_an_interrupted_flow_leaves_no_process_behind() -> None:
+    @task
+    def forever() -> None:
+        subprocess.Popen(["sleep", "100"])
+        time.sleep(100)
+
+    @flow(task_runner=two)
+    def f() -> None:
+        futures = [forever.submit() for _ in range(5)]
+        while len(children()) < 4:
+            time.sleep(0.01)
+        assert not futures[0].done()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        f()
+    assert children() == []
+    assert [thread for thread in threading.enumerate() if thread.name == "kept-process"] == []
+
+
+SCRIPT = """
+import os, sys, time
+from kept import flow, task
+from kept.task_runners import ProcessPoolTaskRunner
+
+class Point:
+    def __init__(self, x): self.x = x
+
+@task(persist_result=True)
+def step(point):
+    if len(sys.argv) > 1:
+        open(sys.argv[1], "w").write(str(os.getpid()))
+        time.sleep(100)
+    return Point(point.x + 1)
+
+@flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+def f():
+    point = step.submit(Point(1)).result()
+    assert type(point) is Point
+    return point.x
+
+print(f())
+"""
+
+
+def test_a_script_needs_no_guard_and_its_classes_stay_its_own(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.returncode) == ("2\n", 0), done.stderr
+
+
+def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path: Path) -> None:
+    script, mark = tmp_path / "script.py", tmp_path / "mark"
+    script.write_text(SCRIPT)
+    with subprocess.Popen([sys.executable, script, mark], stderr=subprocess.DEVNULL) as parent:
+        while not (mark.exists() and mark.read_text()):
+            time.sleep(0.01)
+        worker = psutil.Process(int(mark.read_text()))
+        parent.kill()
+    psutil.wait_procs([worker], timeout=10)
+    assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+
+
+def test_import_kept_task_runners_starts_no_multiprocessing() -> None:
+    program = "import sys, kept.task_runners; assert 'multiprocessing' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
