@@ -29,8 +29,10 @@ class StateType(str, enum.Enum):
     PAUSED = "PAUSED"
     CANCELLING = "CANCELLING"
 
-    def __str__(self) -> str:
-        return self.value
+    # A text like any other, where an enum would do in Python what a text does in C.
+    __hash__ = str.__hash__
+    __str__ = str.__str__
+    __format__ = str.__format__  # type: ignore[assignment]
 
 
 TERMINAL_STATES = frozenset(

@@ -315,7 +315,8 @@ class BaseTransaction:
         for member in members:
             member.state = TransactionState.COMMITTED
         for member in members:
-            yield from member._hooks(member.on_commit_hooks, "commit")
+            if member.on_commit_hooks:
+                yield from member._hooks(member.on_commit_hooks, "commit")
         return True
 
     def rolling_back(self) -> Steps[bool]:
@@ -331,7 +332,7 @@ class BaseTransaction:
     def _end(self, state: TransactionState | None = None) -> list[BaseTransaction]:
         """This and all inside, innermost first; nothing can join them any more."""
         with _joining:
-            members = list(self._members())
+            members = list(self._members()) if self.children else [self]
             for member in members:
                 member._ended = True
                 member.state = state or member.state

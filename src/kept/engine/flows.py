@@ -20,9 +20,8 @@ from kept.settings import get_current_settings
 from kept.states import State, StateType
 
 
-def begin(spec: FlowSpec) -> FlowRun:
+def begin(flow: FlowRunContext | None) -> FlowRun:
     """The record of a new run of a flow."""
-    flow = flow_context_of(current_run())
     return FlowRun(new_id(), two_words(), current_tags(), None, None if flow is None else flow.flow_run.id)
 
 
@@ -58,7 +57,7 @@ class FlowRunSteps(RunSteps):
         around = current_run()
         parent = flow_context_of(around)
         rules = flow_rules(spec, settings, parent)
-        super().__init__(spec, flow, parameters, parent, rules, begin(spec) if run is None else run)
+        super().__init__(spec, flow, parameters, parent, rules, begin(parent) if run is None else run)
         self.runner = new_runner()
         self.context = FlowRunContext(
             flow=flow,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kept.context import TaskRun, TaskRunContext, current_run, current_tags, flow_context_of, new_id
+from kept.context import FlowRunContext, TaskRun, TaskRunContext, current_run, current_tags, flow_context_of, new_id
 from kept.engine.names import custom_name, task_run_name
 from kept.engine.plan import task_rules
 from kept.engine.spec import TaskSpec
@@ -15,9 +15,8 @@ from kept.settings import get_current_settings
 from kept.states import State, StateType
 
 
-def begin(spec: TaskSpec) -> TaskRun:
+def begin(spec: TaskSpec, flow: FlowRunContext | None) -> TaskRun:
     """The record of a new run of a task."""
-    flow = flow_context_of(current_run())
     run_id = new_id()
     tags = current_tags()
     return TaskRun(
@@ -46,7 +45,7 @@ class TaskRunSteps(RunSteps):
         around = current_run()
         flow = flow_context_of(around)
         rules = task_rules(spec, settings, flow)
-        super().__init__(spec, task, parameters, flow, rules, begin(spec) if run is None else run)
+        super().__init__(spec, task, parameters, flow, rules, begin(spec, flow) if run is None else run)
         self.context = TaskRunContext(
             task,
             self.run,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from marshal import dumps
 from typing import Any, TypeVar
 
@@ -34,6 +34,7 @@ _ADAPTERS = {
 _registered: dict[type, Callable[[Any], object]] = {}
 _found: dict[type, Rule] = {}
 _MOST_TYPES = 10_000
+_MET_AGAIN = 500
 
 
 def fingerprint(value: object, *, where: str = "value", known: Mapping[int, str] | None = None) -> str:
@@ -57,9 +58,20 @@ def fingerprint(value: object, *, where: str = "value", known: Mapping[int, str]
         True
     """
     # The commonest arguments of all, on the shortest way.
-    if known is None and (type(value) in SHORT_ATOMS or (type(value) is str and len(value) < 1000)):
-        return "b3p:" + blake3(PLAIN + dumps(value, 2)).hexdigest()  # type: ignore[arg-type]
+    if known is None:
+        if type(value) is str and len(value) < _MET_AGAIN:
+            return _of_short_text(value)
+        if type(value) in SHORT_ATOMS:
+            return _of_atom(value)
     return fingerprint_with(describe, value, where, known)
+
+
+def _of_atom(value: object) -> str:
+    return "b3p:" + blake3(PLAIN + dumps(value, 2)).hexdigest()  # type: ignore[arg-type]
+
+
+# Names, paths and modes are passed to one task after the other.
+_of_short_text = lru_cache(maxsize=1024)(_of_atom)
 
 
 def data_fingerprint(value: object) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
@@ -83,11 +84,8 @@ class ConsoleHandler(logging.Handler):
         if stream is not None:
             name = logging.getLevelName(level)
             line = self.lines.line(time.time(), name, run, message)
-            self.acquire()
-            try:
+            with self.lock or contextlib.nullcontext():
                 self._write(stream, name, line)
-            finally:
-                self.release()
 
     def _write(self, stream: TextIO, level: str, line: str) -> None:
         if self.colors and level in _COLORS and stream.isatty():
