@@ -173,7 +173,9 @@ class TestTheStoreInMemory:
 def run_pytest(folder: Path, text: str, *arguments: str) -> subprocess.Popen[str]:
     """pytest on a file with this text, in a process of its own, with our plugin as an installed one would be."""
     (folder / "test_theirs.py").write_text(textwrap.dedent(text))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments, "test_theirs.py"]
+    # Where it is installed, under the name "kept", pytest would refuse to take it a second time.
+    off = ["-p", "no:cacheprovider", "-p", "no:kept"]
+    command = [sys.executable, "-m", "pytest", "-q", *off, *arguments, "test_theirs.py"]
     environment = {**os.environ, "HOME": str(folder), "KEPT_HOME": "", "PYTEST_PLUGINS": "kept.testing.pytest_plugin"}
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
 

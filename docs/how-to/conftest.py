@@ -84,6 +84,9 @@ def run(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
             **ours,
             "KEPT_HOME": str(folder / ".kept"),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            # Our plugin, once, whether or not this copy of kept is installed.
+            "PYTEST_ADDOPTS": "-p no:kept -p no:cacheprovider",
+            "PYTEST_PLUGINS": "kept.testing.pytest_plugin",
             "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
             "PYTHONPYCACHEPREFIX": str(folder.parent / "bytecode"),
             "PYTHONWARNINGS": "error",
