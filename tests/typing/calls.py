@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
 from typing_extensions import assert_type
@@ -25,6 +25,17 @@ def anything(x: Any) -> Any:
     return x
 
 
+@task
+def pages(count: int) -> Generator[str, None, int]:
+    yield "page"
+    return count
+
+
+@task
+async def lines(count: int) -> AsyncGenerator[str, None]:
+    yield "line"
+
+
 @flow
 def total(xs: list[int], *, scale: float = 1.0) -> float:
     assert_type(add(1), str)
@@ -33,6 +44,9 @@ def total(xs: list[int], *, scale: float = 1.0) -> float:
     assert_type(add(1, return_state=True).result(), str)
     assert_type(add(1, wait_for=[add.submit(2)]), str)
     assert_type(anything(1), Any)
+    assert_type(pages(1), Generator[str, None, int])
+    assert_type(list(pages(1)), list[str])
+    assert_type(pages(1, return_state=True).result(), list[str])
     return sum(xs) * scale
 
 
@@ -42,6 +56,8 @@ async def crawl(urls: list[str]) -> dict[str, bytes]:
     assert_type(await fetch("a", return_state=True), State[bytes])
     assert_type(await fetch("a", wait_for=[]), bytes)
     assert_type(add(1), str)
+    assert_type([line async for line in lines(3)], list[str])
+    assert_type(await lines(3, return_state=True), State[list[str]])
     return {url: await fetch(url) for url in urls}
 
 

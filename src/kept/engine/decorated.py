@@ -6,7 +6,7 @@ import contextvars
 import functools
 import inspect
 import types
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Mapping
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -38,6 +38,7 @@ T = TypeVar("T")
 Self = TypeVar("Self", bound="Decorated[..., Any]")
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 WaitFor = Iterable[Any] | None
+Async = Coroutine[Any, Any, T]
 
 if TYPE_CHECKING:
     Q = ParamSpec("Q")
@@ -144,23 +145,23 @@ class Decorated(Generic[P, R]):
 
     @overload
     def __call__(
-        self: Decorated[..., NoReturn],
-        /,
-        *args: Any,
-        return_state: Literal[True],
-        wait_for: WaitFor = None,
-        **kwargs: Any,
+        self: Decorated[..., NoReturn], /, *args: Any, return_state: Literal[True], **kwargs: Any
     ) -> State[Any]: ...
 
     @overload
     def __call__(
-        self: Decorated[..., Coroutine[Any, Any, T]],
-        /,
-        *args: Any,
-        return_state: Literal[True],
-        wait_for: WaitFor = None,
-        **kwargs: Any,
-    ) -> Coroutine[Any, Any, State[T]]: ...
+        self: Decorated[..., Async[T]], /, *args: Any, return_state: Literal[True], **kwargs: Any
+    ) -> Async[State[T]]: ...
+
+    @overload
+    def __call__(
+        self: Decorated[..., Generator[T, Any, Any]], /, *args: Any, return_state: Literal[True], **kwargs: Any
+    ) -> State[list[T]]: ...
+
+    @overload
+    def __call__(
+        self: Decorated[..., AsyncGenerator[T, Any]], /, *args: Any, return_state: Literal[True], **kwargs: Any
+    ) -> Async[State[list[T]]]: ...
 
     @overload
     def __call__(
@@ -208,7 +209,7 @@ class Decorated(Generic[P, R]):
 
     @overload
     def submit(  # type: ignore[overload-overlap]  # as above
-        self: Decorated[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+        self: Decorated[P, Async[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> KeptFuture[T]: ...
 
     @overload
@@ -216,12 +217,7 @@ class Decorated(Generic[P, R]):
 
     @overload
     def submit(
-        self: Decorated[..., Coroutine[Any, Any, T]],
-        /,
-        *args: Any,
-        return_state: Literal[True],
-        wait_for: WaitFor = None,
-        **kwargs: Any,
+        self: Decorated[..., Async[T]], /, *args: Any, return_state: Literal[True], **kwargs: Any
     ) -> State[T]: ...
 
     @overload
@@ -231,7 +227,7 @@ class Decorated(Generic[P, R]):
 
     @overload
     def submit(
-        self: Decorated[..., Coroutine[Any, Any, T]], /, *args: Any, wait_for: WaitFor = None, **kwargs: Any
+        self: Decorated[..., Async[T]], /, *args: Any, wait_for: WaitFor = None, **kwargs: Any
     ) -> KeptFuture[T]: ...
 
     @overload
@@ -257,12 +253,7 @@ class Decorated(Generic[P, R]):
 
     @overload
     def map(
-        self: Decorated[..., Coroutine[Any, Any, T]],
-        /,
-        *args: Any,
-        return_state: Literal[True],
-        wait_for: WaitFor = None,
-        **kwargs: Any,
+        self: Decorated[..., Async[T]], /, *args: Any, return_state: Literal[True], **kwargs: Any
     ) -> list[State[T]]: ...
 
     @overload
@@ -272,7 +263,7 @@ class Decorated(Generic[P, R]):
 
     @overload
     def map(
-        self: Decorated[..., Coroutine[Any, Any, T]], /, *args: Any, wait_for: WaitFor = None, **kwargs: Any
+        self: Decorated[..., Async[T]], /, *args: Any, wait_for: WaitFor = None, **kwargs: Any
     ) -> KeptFutureList[T]: ...
 
     @overload
