@@ -241,12 +241,178 @@ def test_the_context_is_left_after_a_timeout(log: Lines) -> None:
     assert "Finished in state TimedOut(" in log
 
 
-def test_no_timer_is_left_by_a_timeout_on_a_thread() -> None:
+class Deaf:
+    """Work that can't be stopped from outside, and that ends when the test says so."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+
+    def __call__(self) -> str:
+        self.gate.wait()  # in C, where no exception of ours is met
+        return "late"
+
+    def end(self) -> None:
+        self.gate.set()
+        for thread in threading.enumerate():
+            if thread.name == "kept-task":
+                thread.join(30)
+
+
+@pytest.fixture
+def deaf() -> Any:
+    work = Deaf()
+    yield work
+    work.end()
+
+
+def test_a_submitted_task_that_can_not_be_stopped_is_timed_out_all_the_same(deaf: Deaf, log: Lines) -> None:
+    after: list[str] = []
+
+    @task(timeout_seconds=SOON, on_failure=[lambda task, run, state: after.append(state.name)])
+    def step() -> str:
+        return deaf()
+
     @flow
     def f() -> Any:
-        return busy.submit(return_state=True).name, busy.with_options(timeout_seconds=FOREVER).fn is busy.fn
+        state = step.submit(return_state=True)
+        after.append("the flow went on")
+        return state, step.with_options(timeout_seconds=None)
 
-    assert f() == ("TimedOut", True)
-    for timer in [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]:
-        timer.join(10)
-        assert not timer.is_alive()
+    state, _ = f()
+    check(state)
+    assert after == ["TimedOut", "the flow went on"]
+    assert "it is in a call that does not return to Python, at " in log
+    assert f"{__file__}:" in str(log)
+
+
+def test_a_task_called_on_a_thread_of_the_users_is_timed_out_all_the_same(deaf: Deaf) -> None:
+    states: list[Any] = []
+
+    @task(timeout_seconds=SOON)
+    def step() -> str:
+        return deaf()
+
+    thread = threading.Thread(target=lambda: states.append(step(return_state=True)))
+    thread.start()
+    thread.join(30)
+    check(states[0])
+
+
+def test_the_timeout_of_a_task_inside_a_submitted_task_leaves_that_one_its_time(deaf: Deaf) -> None:
+    @task(timeout_seconds=SOON)
+    def inner() -> str:
+        return deaf()
+
+    @task(timeout_seconds=60)
+    def outer() -> str:
+        return inner(return_state=True).name + ", and on"
+
+    @flow
+    def f() -> Any:
+        return outer.submit().result()
+
+    assert f() == "TimedOut, and on"
+
+
+def test_a_task_that_waits_for_one_that_never_ends_is_stopped(deaf: Deaf) -> None:
+    @task
+    def inner() -> str:
+        return deaf()
+
+    @task(timeout_seconds=SOON)
+    def outer() -> Any:
+        return inner.submit().result()
+
+    @flow
+    def f() -> Any:
+        state = outer.submit(return_state=True)
+        deaf.gate.set()
+        return state.name
+
+    assert f() == "TimedOut"
+
+
+@pytest.mark.parametrize("where", ["in the main thread", "on a thread"])
+def test_a_task_that_catches_all_that_is_raised_to_stop_it_is_told_again(
+    where: str, log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kept.engine.stopping.CLEAN_UP", SOON)
+    monkeypatch.setattr("kept.engine.sync.CLEAN_UP", SOON)
+    caught: list[str] = []
+
+    @task(timeout_seconds=SOON)
+    def stubborn() -> str:
+        try:
+            sleep_in_small_steps()
+        except BaseException as error:
+            caught.append(str(error))
+        sleep_in_small_steps()
+        return "went on"
+
+    @flow
+    def f() -> Any:
+        return (stubborn if where == "in the main thread" else stubborn.submit)(return_state=True)
+
+    check(f(return_state=True))
+    assert caught == ["its time was up"]
+
+
+def test_what_comes_after_the_time_is_up_does_not_count() -> None:
+    @task(timeout_seconds=SOON)
+    def stubborn() -> str:
+        try:
+            sleep_in_small_steps()
+        except BaseException:
+            return "went on"
+        return ""
+
+    check(stubborn(return_state=True))
+
+
+def test_an_async_task_that_holds_up_its_loop_is_stopped() -> None:
+    @task(timeout_seconds=SOON)
+    async def rude() -> None:
+        sleep_in_small_steps()
+
+    check(asyncio.run(rude(return_state=True)))
+
+    @flow
+    def f() -> Any:
+        return rude.submit(return_state=True)
+
+    check(f(return_state=True))
+
+
+def test_an_async_task_that_catches_its_cancellation_is_left_to_itself(
+    log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kept.engine.aio.CLEAN_UP", SOON)
+    over = asyncio.Event()
+
+    @task(timeout_seconds=SOON)
+    async def stubborn() -> None:
+        while not over.is_set():
+            try:
+                await asyncio.wait_for(over.wait(), 600)
+            except asyncio.CancelledError:
+                pass
+
+    async def main() -> Any:
+        state = await stubborn(return_state=True)
+        over.set()
+        return state
+
+    check(asyncio.run(main()))
+    assert "it catches CancelledError" in log
+
+
+def test_no_thread_is_left_by_a_timeout_that_was_not_reached() -> None:
+    @task(timeout_seconds=FOREVER)
+    def quick() -> None: ...
+
+    @flow
+    def f() -> None:
+        quick.submit().wait()
+
+    f()
+    assert [thread for thread in threading.enumerate() if thread.name == "kept-task"] == []

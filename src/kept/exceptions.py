@@ -27,6 +27,8 @@
     ├── CrashedRun                           a run that was ended from outside
     └── CancelledRun                         a run that was cancelled
 
+    TerminationSignal (BaseException)        SIGTERM, raised in the main thread
+
 A message says what happened, to which thing, and what to do about it.
 """
 
@@ -143,3 +145,15 @@ class CrashedRun(KeptException, RuntimeError):
 
 class CancelledRun(KeptException, RuntimeError):
     """A run was cancelled."""
+
+
+class TerminationSignal(BaseException):
+    """The process was told to end, by SIGTERM, while a run went on in its main thread. No `Exception`: let it pass.
+
+    Attributes:
+        signal: the number of the signal.
+    """
+
+    def __init__(self, signal: int = 15) -> None:
+        super().__init__(f"The process was told to end by signal {int(signal)}.")
+        self.signal = signal

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import signal
 import threading
@@ -12,9 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from kept.engine.effects import NEXT, Call, Demand, Effect, Io, Lock, RunTimeout, Sleep, Steps, Wait, Yield
+from kept.engine.stopping import CLEAN_UP, Stop, call_within, new_stop
 from kept.futures import wait
+from kept.logging.loggers import get_run_logger
 
 T = TypeVar("T")
+_ATTEMPTS = 3
 
 
 def drive(steps: Steps[T], first: Effect | None = None) -> T:
@@ -65,23 +67,13 @@ def drive_while_quick(steps: Steps[T]) -> Effect:
     return effect
 
 
-class _Stop(BaseException):
-    """Ends a call that took too long.
-
-    Each call has a subclass of its own, and it is no `Exception`: a run inside, and an `except Exception` of the
-    user's, let it pass to the run whose time is up.
-    """
-
-
 def _call(effect: Call) -> Any:
     if effect.timeout is None:
         return effect.fn(*effect.args, **effect.kwargs)
-    stop: type[_Stop] = type("RunTimeout", (_Stop,), {})
-    try:
-        with _stopped_after(effect.timeout, stop):
-            return effect.fn(*effect.args, **effect.kwargs)
-    except stop as error:
-        raise RunTimeout().with_traceback(error.__traceback__) from None
+    call = functools.partial(effect.fn, *effect.args, **effect.kwargs)
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
+        return _call_with_alarm(effect.timeout, call)
+    return call_within(effect.timeout, call, RunTimeout)
 
 
 def _io(effect: Io) -> Any:
@@ -114,56 +106,42 @@ _DO: dict[type, Callable[[Any], Any]] = {
 }
 
 
-def _stopped_after(seconds: float, stop: type[_Stop]) -> contextlib.AbstractContextManager[None]:
-    if threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
-        return _alarm(seconds, stop)
-    return _thread_alarm(seconds, stop)
+def _call_with_alarm(seconds: float, call: Callable[[], T]) -> T:
+    """What `call()` returns, in the main thread; a signal stops it, which also interrupts a sleep or a read."""
+    stop = new_stop("its time was up")
+    try:
+        with _alarm(seconds, stop):
+            value = call()
+    except stop as error:
+        raise RunTimeout().with_traceback(error.__traceback__) from None
+    if stop.met:  # and not heeded
+        raise RunTimeout
+    return value
 
 
 @contextlib.contextmanager
-def _alarm(seconds: float, stop: type[_Stop]) -> Iterator[None]:
-    """Stop the main thread by a signal, which also interrupts a sleep or a read."""
-
-    left, _ = signal.getitimer(signal.ITIMER_REAL)
+def _alarm(seconds: float, stop: type[Stop]) -> Iterator[None]:
+    left, interval = signal.getitimer(signal.ITIMER_REAL)
     if 0 < left <= seconds:  # the timeout around this one comes first, and ends this call too
         yield
         return
+    attempts = 0
 
     def end(*_: object) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == _ATTEMPTS:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            get_run_logger().warning("The code of this run can't be stopped: it catches what is raised to stop it.")
         raise stop
 
     began = time.monotonic()
     handler = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, CLEAN_UP)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
         if left:  # a timeout around this one goes on
-            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-6))
-
-
-@contextlib.contextmanager
-def _thread_alarm(seconds: float, stop: type[_Stop]) -> Iterator[None]:
-    """Stop another thread by an exception, which it meets at its next step of Python.
-
-    Code that stays in C, as a long sleep does, is stopped only when it returns.
-    """
-    lock, ended = threading.Lock(), False
-    raise_in = functools.partial(ctypes.pythonapi.PyThreadState_SetAsyncExc, ctypes.c_ulong(threading.get_ident()))
-
-    def end() -> None:
-        with lock:
-            if not ended:
-                raise_in(ctypes.py_object(stop))
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        with lock:
-            ended = True
-        timer.cancel()
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-6), interval)

@@ -12,12 +12,12 @@ from typing import Any
 
 from kept.engine.drivers import drive_to_end, drive_while_quick
 from kept.engine.effects import Effect
+from kept.engine.stopping import WORKER
 from kept.exceptions import CancelledRun
 from kept.futures import KeptConcurrentFuture, KeptFuture, can_hold_handles, find_handles, unfinished
 from kept.settings import get_current_settings
 from kept.states import Cancelled, Crashed, State
 from kept.task_runners.base import Countdown, Runnable, TaskRunner, checked_workers
-from kept.task_runners.workers import NAME as WORKER
 from kept.task_runners.workers import Workers
 
 # Threads that wait cost little, and tasks that submit tasks and wait for them must not starve each other.

@@ -7,9 +7,8 @@ import time
 from collections import deque
 from typing import Any, Protocol
 
+from kept.engine.stopping import WORKER
 from kept.utilities.later import call_later
-
-NAME = "kept-task"
 
 # How often a queue that nobody is free for is looked at, and what counts as a short run. Threads that take turns at
 # short runs spend their time handing the interpreter over: more of them make it slower.
@@ -150,7 +149,7 @@ class Workers:
 
 class _Worker(threading.Thread):
     def __init__(self, workers: Workers) -> None:
-        super().__init__(name=NAME, daemon=True)
+        super().__init__(name=WORKER, daemon=True)
         self._workers = workers
         self.doing: Work | None = None
 
