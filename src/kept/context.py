@@ -225,8 +225,8 @@ def current_run() -> RunContext | None:
     return _current.get()
 
 
-def enter_run(context: RunContext) -> None:
-    """Make `context` the innermost one, until `leave_run` is called with it."""
+def enter_run(context: RunContext | None) -> None:
+    """Make `context` the innermost one, until `leave_run` is called with it; None for work that is in none."""
     _current.set(context)
 
 

@@ -12,6 +12,7 @@ from kept.engine.flows import FlowRunSteps
 from kept.engine.spec import FlowOptions, FlowSpec, checked, flow_spec
 from kept.engine.validation import validated
 from kept.task_runners import ThreadPoolTaskRunner
+from kept.task_runners.background import background
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -58,6 +59,7 @@ class Flow(Decorated[P, R], FlowAttributes):
     spec: FlowSpec
     _label = "@flow"
     _options = FlowOptions
+    _background = staticmethod(background)
 
     def __init__(self, fn: Callable[P, R], **options: Unpack[FlowKeywords]) -> None:
         super().__init__(fn, options)

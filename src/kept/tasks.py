@@ -20,6 +20,7 @@ from kept.engine.spec import (
 )
 from kept.engine.tasks import TaskRunSteps
 from kept.fingerprint.source import source_digest
+from kept.task_runners.background import background
 from kept.utilities.hashing import hash_objects
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Task(Decorated[P, R], TaskAttributes):
     spec: TaskSpec
     _label = "@task"
     _options = TaskOptions
+    _background = staticmethod(background)
 
     def __init__(self, fn: Callable[P, R], **options: Unpack[TaskKeywords]) -> None:
         super().__init__(fn, options)

@@ -495,8 +495,8 @@ def get_transaction() -> BaseTransaction | None:
     return _active.get()
 
 
-def activate(txn: BaseTransaction) -> None:
-    """Make `txn` the innermost one, until `deactivate` is called with it."""
+def activate(txn: BaseTransaction | None) -> None:
+    """Make `txn` the innermost one, until `deactivate` is called with it; None for work that is in none."""
     _active.set(txn)
 
 

@@ -290,7 +290,7 @@ def test_contradictory_options_are_said_once_where_the_task_is_made(caplog: pyte
 
 def test_what_is_not_built_yet_says_so() -> None:
     with pytest.raises(AttributeError, match="not built yet"):
-        task(len).delay([1])
+        task(len).serve()
 
 
 @pytest.mark.parametrize("decorate", [task, flow])

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 
 # What Prefect's documentation names, and this version does not have.
-_NOT_BUILT = frozenset({"apply_async", "delay", "deploy", "serve"})
+_NOT_BUILT = frozenset({"deploy", "serve"})
 
 
 def adds_hook(method: Hook) -> Hook:
@@ -269,17 +269,24 @@ class Decorated(Generic[P, R]):
     @overload
     def map(self, /, *args: Any, wait_for: WaitFor = None, **kwargs: Any) -> KeptFutureList[R]: ...
 
-    def map(self, /, *args: Any, return_state: bool = False, wait_for: WaitFor = None, **kwargs: Any) -> Any:
+    def map(
+        self, /, *args: Any, return_state: bool = False, wait_for: WaitFor = None, deferred: bool = False, **kwargs: Any
+    ) -> Any:
         """Start a run for each element of the iterables among the arguments, and return their futures.
 
         Strings and bytes are values; wrap other iterables in `unmapped` to give them whole to each run.
+
+        Arguments:
+            return_state: wait for the runs and return their final states.
+            wait_for: futures to wait for whose values are not passed on.
+            deferred: start the runs in the background of this process, as `delay` does, and not in the flow around.
 
         Raises:
             MappingMissingIterable: there is nothing to map over.
             MappingLengthMismatch: the iterables differ in length.
             MissingContextError: there is no flow around.
         """
-        futures = self._runner().map(self, self.spec.binder.bind(args, kwargs), self._listed(wait_for))
+        futures = self._runner(deferred).map(self, self.spec.binder.bind(args, kwargs), self._listed(wait_for))
         if not return_state:
             return futures
         futures.wait()
@@ -293,17 +300,63 @@ class Decorated(Generic[P, R]):
                 f"{type(self).__name__} {self.name!r} got wait_for={wait_for!r}; it takes a list of futures."
             ) from None
 
-    def _runner(self) -> Any:
+    @overload
+    def delay(self: Decorated[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> KeptFuture[T]: ...
+
+    @overload
+    def delay(self, /, *args: P.args, **kwargs: P.kwargs) -> KeptFuture[R]: ...
+
+    def delay(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Start it in the background of this process, with or without a flow around, and return a future at once.
+
+        The process does not end before the run has, unless it is interrupted or killed.
+        """
+        return self.apply_async(args, kwargs)
+
+    def apply_async(
+        self,
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        wait_for: WaitFor = None,
+        dependencies: Mapping[str, Any] | None = None,
+    ) -> KeptFuture[Any]:
+        """`delay`, with the arguments as a list and a dict.
+
+        Arguments:
+            args, kwargs: the arguments; futures among them are awaited and resolved.
+            wait_for: futures to wait for whose values are not passed on.
+            dependencies: nothing, since kept does not record which runs fed which.
+
+        Raises:
+            ConfigurationError: there are dependencies.
+        """
+        if dependencies:
+            raise ConfigurationError(
+                f"{type(self).__name__} {self.name!r} got dependencies={dependencies!r}, which kept does not record. "
+                "Pass the futures in args or kwargs if it needs their values, in wait_for if it only has to wait."
+            )
+        parameters = self.spec.binder.bind(tuple(args or ()), kwargs or {})
+        future: KeptFuture[Any] = self._runner(deferred=True).submit(self, parameters, self._listed(wait_for))
+        return future
+
+    @staticmethod
+    def _background() -> Any:
+        """The runner for delayed runs; engine code knows none."""
+        raise NotImplementedError
+
+    def _runner(self, deferred: bool = False) -> Any:
         if self.spec.is_generator:
             raise ConfigurationError(
                 f"{type(self).__name__} {self.name!r} is a generator, which can't be submitted: it goes on whenever "
                 "its caller takes a value. Call it, as in `for value in it(...)`, or return a list."
             )
+        if deferred:
+            return self._background()
         flow = FlowRunContext.get()
         if flow is None or flow.task_runner is None:
             raise MissingContextError(
                 f"{type(self).__name__} {self.name!r} can't be submitted here: a task runner belongs to a flow run, "
-                "and there is none. Do it inside a function decorated with @flow, or call it without .submit or .map."
+                "and there is none. Do it inside a function decorated with @flow, or in the background: .delay(...)."
             )
         return flow.task_runner
 

@@ -1,0 +1,75 @@
+"""Where delayed runs go: one runner on threads for the process, which finishes its work before the process ends."""
+
+from __future__ import annotations
+
+import concurrent.futures.thread  # noqa: F401 - what it does at the end of the process has to come after what we do
+import contextvars
+import copy
+import os
+import sys
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+from kept.context import FlowRunContext, enter_run
+from kept.futures import KeptConcurrentFuture, wait
+from kept.task_runners.base import Runnable
+from kept.task_runners.threads import ThreadPoolTaskRunner
+from kept.transactions import activate
+
+_runner: BackgroundRunner | None = None
+_starting = threading.Lock()
+
+
+class BackgroundRunner(ThreadPoolTaskRunner):
+    """Runs what may outlive the run that started it."""
+
+    def submit(
+        self, task: Runnable, parameters: dict[str, Any], wait_for: Iterable[Any] | None = None
+    ) -> KeptConcurrentFuture[Any]:
+        """Start a run that belongs to the flow run around, but neither to its runner nor to a task or transaction."""
+        return contextvars.copy_context().run(self._apart, task, parameters, wait_for)
+
+    def _apart(self, task: Runnable, parameters: dict[str, Any], wait_for: Any) -> KeptConcurrentFuture[Any]:
+        flow = copy.copy(FlowRunContext.get())
+        if flow is not None:
+            flow.task_runner = self  # its own ends with it
+        enter_run(flow)
+        activate(None)
+        return super().submit(task, parameters, wait_for)
+
+
+def background() -> BackgroundRunner:
+    """The runner for delayed runs of this process."""
+    global _runner
+    if _runner is None:
+        with _starting:
+            if _runner is None:
+                _runner = BackgroundRunner()
+                # Not atexit: that comes when the threads of the process are gone.
+                threading._register_atexit(_finish)  # type: ignore[attr-defined]
+    return _runner
+
+
+def _finish() -> None:
+    """At the end of the process wait for what was delayed, unless an interrupt ends it."""
+    runner = _runner
+    if runner is None:
+        return
+    try:
+        if getattr(sys, "last_type", None) is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        while pending := runner.pending():
+            wait(pending)
+    except KeyboardInterrupt as error:
+        runner.__exit__(KeyboardInterrupt, error, None)
+
+
+def _forget() -> None:
+    # A forked child has neither the threads nor the work.
+    global _runner, _starting
+    _runner, _starting = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
