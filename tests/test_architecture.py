@@ -88,6 +88,12 @@ LAZY_IMPORTS = {
     ("settings.sources", "logging"): "only an unknown variable needs it; it costs as much as all settings",
     ("testing.pytest_plugin", "kept.testing.utilities"): "pytest loads the plugin at each start, wanted or not",
     ("task_runners", "kept.task_runners.processes"): "it imports multiprocessing, which other runners don't need",
+    ("logging.colors", "rich.color"): "40 ms, which only styles of the user's own need",
+    ("logging.colors", "rich.errors"): "40 ms, which only styles of the user's own need",
+    ("logging.colors", "rich.style"): "40 ms, which only styles of the user's own need",
+    ("logging.configuration", "difflib"): "only a wrong name needs it",
+    ("logging.configuration", "logging.config"): "15 ms, which only a configuration of the user's own needs",
+    ("logging.configuration", "yaml"): "15 ms, which only a logging.yml needs",
     ("store.mapping", "ctypes"): "only large results are mapped",
 }
 
@@ -95,8 +101,8 @@ LAZY_IMPORTS = {
 HEAVY = {
     "import kept": "asyncio blake3 cloudpickle kept.settings multiprocessing numpy pandas polars pyarrow "
     "pydantic rich sqlite3 tomlkit torch typer",
-    "from kept import flow, task": "asyncio cloudpickle multiprocessing numpy pandas polars pyarrow pydantic rich "
-    "tomlkit torch typer",
+    "from kept import flow, task": "asyncio cloudpickle logging.config multiprocessing numpy pandas polars pyarrow "
+    "pydantic rich tomlkit torch typer yaml",
     "import kept.testing.pytest_plugin": "blake3 kept.settings kept.store logging.config pydantic sqlite3 typer yaml",
     "import kept.settings": "asyncio cloudpickle difflib logging pydantic rich tomli tomlkit tomllib typer",
 }

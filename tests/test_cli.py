@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from kept.cli.edit import erase, write
-from kept.cli.texts import text_of
 from kept.exceptions import ConfigurationError
 from kept.settings import ALL_SETTINGS, KEPT_HOME, KEPT_TASKS_REFRESH_CACHE, find_setting
 from kept.settings.files import SettingsFile, find_settings_file
+from kept.settings.kinds import text_of
 
 
 class Done:

@@ -518,6 +518,10 @@ def record(level: int = logging.WARNING, message: str = "hi") -> logging.LogReco
     return logging.LogRecord("kept.x", level, __file__, 1, message, None, None)
 
 
+def _colour(code: int, text: str) -> str:
+    return f"\033[{code}m{text}\033[0m"
+
+
 def test_a_terminal_has_colours_and_nothing_else_has(monkeypatch: pytest.MonkeyPatch) -> None:
     for stream, colors, coloured in (
         (Terminal(), True, True),
@@ -526,7 +530,8 @@ def test_a_terminal_has_colours_and_nothing_else_has(monkeypatch: pytest.MonkeyP
     ):
         handler = console(stream, monkeypatch, colors)
         handler.emit(record())
-        assert ("\033[" in stream.getvalue()) is coloured
+        expected = f"| {_colour(33, 'WARNING')} |" if coloured else "| WARNING |"
+        assert expected in stream.getvalue()
         assert stream.getvalue().endswith("\n")
 
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from kept.cli.texts import text_of
 from kept.exceptions import ConfigurationError
+from kept.logging.configuration import custom_config
 from kept.settings import (
     ALL_SETTINGS,
     KEPT_PROFILES_PATH,
@@ -22,6 +22,7 @@ from kept.settings import (
     profiles_file,
     settings_file,
 )
+from kept.settings.kinds import text_of
 from kept.settings.profiles import Profile
 
 Project = Annotated[bool, typer.Option("--project", help="In the project's kept.toml or pyproject.toml instead.")]
@@ -41,7 +42,7 @@ def view(
     """List the active profile, the settings and their values."""
     settings = get_current_settings()
     typer.echo(f"KEPT_PROFILE={active_profile().name}")
-    for setting in ALL_SETTINGS:
+    for setting in dict.fromkeys((*ALL_SETTINGS, *settings.sources)):
         source = settings.sources.get(setting)
         if source or show_defaults:
             origin = f"  (from {source or 'the default'})" if show_sources else ""
@@ -98,7 +99,7 @@ def unset(
 @app.command()
 def validate() -> None:
     """Check environment, files and profile, and name everything that is wrong."""
-    found = problems()
+    found = problems() or _problems_of_logging()
     for problem in found:
         typer.echo(problem, err=True)
     if found:
@@ -107,6 +108,14 @@ def validate() -> None:
     count = len(get_current_settings().sources)
     where = f"{file.path if file else 'no file'}, profile {active_profile().name!r}"
     typer.echo(f"All settings are right: {count} set, {where}.")
+
+
+def _problems_of_logging() -> list[str]:
+    try:
+        custom_config(get_current_settings())
+    except ConfigurationError as error:
+        return [str(error)]
+    return []
 
 
 def _parse(assignment: str) -> tuple[Setting[Any], object]:

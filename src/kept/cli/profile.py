@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from kept.cli.texts import text_of
 from kept.exceptions import ConfigurationError
 from kept.settings import profiles_file
+from kept.settings.kinds import text_of
 from kept.settings.profiles import DEFAULT_PROFILE, PROFILE_VARIABLE, ProfilesFile
 
 app = typer.Typer(help="Keep sets of settings under names, and switch.", no_args_is_help=True, rich_markup_mode=None)

@@ -7,6 +7,8 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+from kept.logging.filters import RunAttributes
+
 _PLAIN = logging.Formatter()
 
 
@@ -16,6 +18,7 @@ class Forwarder(logging.Handler):
     def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         super().__init__()
         self._send = send
+        self.addFilter(RunAttributes())  # which run it is can be told here only
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one record."""

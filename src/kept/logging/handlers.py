@@ -8,12 +8,17 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from kept.settings import Settings
+from kept.exceptions import ConfigurationError
+from kept.logging.colors import STYLES, painted, parsed, wanted
+from kept.logging.configuration import apply, custom_config
+from kept.settings import Settings, get_current_settings
 
-_COLORS = {"DEBUG": "\033[2m", "WARNING": "\033[33m", "ERROR": "\033[31m", "CRITICAL": "\033[31;1m"}
-_END = "\033[0m"
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[TextIO]
+else:  # the class can't be subscripted before Python 3.11
+    _StreamHandler = logging.StreamHandler
 
 
 class RunFormatter(logging.Formatter):
@@ -64,7 +69,7 @@ class ConsoleHandler(logging.Handler):
         try:
             stream = sys.stderr
             if stream is not None and not _root_writes_to(stream):
-                self._write(stream, record.levelname, self.format(record))
+                self._write(stream, self.format(record))
         except Exception:
             self.handleError(record)
 
@@ -82,16 +87,57 @@ class ConsoleHandler(logging.Handler):
         """Write what the record of a line would come to. Making it costs more than all the rest of the line."""
         stream = sys.stderr
         if stream is not None:
-            name = logging.getLevelName(level)
-            line = self.lines.line(time.time(), name, run, message)
+            line = self.lines.line(time.time(), logging.getLevelName(level), run, message)
             with self.lock or contextlib.nullcontext():
-                self._write(stream, name, line)
+                self._write(stream, line)
 
-    def _write(self, stream: TextIO, level: str, line: str) -> None:
-        if self.colors and level in _COLORS and stream.isatty():
-            line = f"{_COLORS[level]}{line}{_END}"
+    def _write(self, stream: TextIO, line: str) -> None:
+        if self.colors and _is_terminal(stream):
+            line = painted(line)
         stream.write(line + "\n")
         stream.flush()
+
+
+class KeptConsoleHandler(_StreamHandler):
+    """Writes to a stream, in colours where that is a terminal: for a logging configuration of the user's own.
+
+    Arguments:
+        stream: where to; `sys.stderr` by default.
+        styles: colours by what they are for, such as `{"log.failed_state": "bold red"}`; the others stay.
+        level: the lowest level that it writes.
+    """
+
+    def __init__(
+        self, stream: TextIO | None = None, styles: Mapping[str, str] | None = None, level: int | str = logging.NOTSET
+    ) -> None:
+        super().__init__(stream)
+        self.setLevel(level)
+        self.setFormatter(RunFormatter())
+        self.colors = wanted(get_current_settings())
+        self.styles = parsed(styles) if styles else STYLES
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record, unless another handler of the root logger writes it to the same terminal."""
+        if self in logging.root.handlers or not _root_writes_to(self.stream):
+            super().emit(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text, in colours if they are wanted and the stream is a terminal."""
+        line = super().format(record)
+        return painted(line, self.styles) if self.colors and _is_terminal(self.stream) else line
+
+
+_asked: tuple[TextIO | None, bool] = (None, False)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    """Whether lines are shown by a terminal. The answer is remembered: asking anew is a system call each time."""
+    global _asked
+    known, answer = _asked
+    if stream is not known:
+        answer = stream.isatty() if hasattr(stream, "isatty") else False
+        _asked = (stream, answer)
+    return answer
 
 
 def _root_writes_to(stream: TextIO) -> bool:
@@ -119,15 +165,36 @@ def send_away(handler: logging.Handler, levels: Mapping[str, int]) -> None:
 
 
 def configure(settings: Settings) -> None:
-    """Give the `kept` logger its handler and level, and the extra loggers the same, once for each settings."""
+    """Set up logging, once for each settings: by the user's own configuration, else as we do it.
+
+    Raises:
+        ConfigurationError: the user's configuration can't be, and nothing has run yet; later on that is logged, and
+            what was in force stays.
+    """
     global _configured
     if settings is _configured:
         return
     with _lock:
-        console.colors = settings.logging.colors
-        for name in ("kept", *settings.logging.extra_loggers):
-            logger = logging.getLogger(name)
-            logger.setLevel(settings.logging.level)
-            if not _sent_away and console not in logger.handlers:
-                logger.addHandler(console)
+        try:
+            # In a worker process nothing is written: its records go to the process that has started it.
+            config = None if _sent_away else custom_config(settings)
+            apply(config, settings)
+        except ConfigurationError as error:
+            if _configured is None:
+                raise
+            logging.getLogger("kept.logging").error("Logging stays as it is: %s", error)
+        else:
+            console.colors = wanted(settings)
+            for name in ("kept", *settings.logging.extra_loggers):
+                _connect(logging.getLogger(name), settings, ours=config is None)
         _configured = settings
+
+
+def _connect(logger: logging.Logger, settings: Settings, ours: bool) -> None:
+    """Give a logger our handler and level, or take our handler away where the user's configuration holds."""
+    if not ours:
+        logger.removeHandler(console)
+        return
+    logger.setLevel(settings.logging.level)
+    if not _sent_away and console not in logger.handlers:
+        logger.addHandler(console)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from kept.context import FlowRunContext, TaskRunContext, current_run, flow_context_of
+from kept.context import FlowRunContext, RunContext, TaskRunContext, current_run, flow_context_of
 from kept.exceptions import MissingContextError
 from kept.logging.handlers import configure, console
 from kept.settings import get_current_settings
@@ -49,10 +49,9 @@ def get_run_logger(context: Any = None, **extra: Any) -> RunLoggerAdapter:
         MissingContextError: no flow or task is running here.
     """
     found = context or current_run()
-    if isinstance(found, TaskRunContext):
-        return RunLoggerAdapter(task_runs, {**_task_extra(found), **extra})
-    if isinstance(found, FlowRunContext):
-        return RunLoggerAdapter(flow_runs, {**flow_extra(found), **extra})
+    if isinstance(found, (TaskRunContext, FlowRunContext)):
+        logger = task_runs if isinstance(found, TaskRunContext) else flow_runs
+        return RunLoggerAdapter(logger, {**run_extra(found), **extra})
     if task_runs.disabled:
         return RunLoggerAdapter(task_runs, extra)
     raise MissingContextError(
@@ -90,6 +89,13 @@ def log_run(logger: logging.Logger, level: int, message: str, label: str, exc_in
         record = logger.makeRecord(logger.name, level, __file__, 0, message, (), exc_info)
         record.run_label = label
         logger.handle(record)
+
+
+def run_extra(context: RunContext | None) -> dict[str, Any]:
+    """What marks a record as one of this run; nothing outside of runs."""
+    if isinstance(context, TaskRunContext):
+        return _task_extra(context)
+    return flow_extra(context) if isinstance(context, FlowRunContext) else {}
 
 
 def flow_extra(context: FlowRunContext) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from kept.exceptions import ConfigurationError
 from kept.settings.declarations import ALL_SETTINGS, KEPT_DEBUG_MODE, KEPT_HOME, KEPT_PROFILES_PATH, Settings
 from kept.settings.kinds import PATH, expand_path
 from kept.settings.profiles import PROFILE_VARIABLE, Profile, ProfilesFile, read_profiles
-from kept.settings.setting import PREFIX, REGISTRY, Setting, find_setting
+from kept.settings.setting import PREFIX, Setting, find_setting, known_setting
 from kept.settings.sources import (
     ENVIRONMENT,
     Given,
@@ -163,7 +163,7 @@ def _checks() -> Iterator[Callable[[], object]]:
             yield partial(read_key, file, dotted, value)
     ours = our_variables(ENVIRONMENT)
     for name, text in sorted(ours.items()):
-        if name.startswith(PREFIX) and name != PROFILE_VARIABLE and (text.strip() or name not in REGISTRY):
+        if name.startswith(PREFIX) and name != PROFILE_VARIABLE and (text.strip() or known_setting(name) is None):
             yield partial(read_variable, name, text)
     if _failure(partial(_given_above_profiles, ours)):
         return  # named already, and where the profiles are depends on it
@@ -233,8 +233,9 @@ def _all_given(ours: Mapping[str, str]) -> dict[Setting[Any], Given]:
 
 
 def _resolve(given: Mapping[Setting[Any], Given], defaults: Mapping[Setting[Any], object]) -> Settings:
-    values = _values(given, defaults, ALL_SETTINGS)
-    return Settings(values, {setting: given[setting].source for setting in ALL_SETTINGS if setting in given})
+    settings = dict.fromkeys((*ALL_SETTINGS, *given))  # the places of the logging configuration are given only
+    values = _values(given, defaults, settings)
+    return Settings(values, {setting: given[setting].source for setting in settings if setting in given})
 
 
 def _values(

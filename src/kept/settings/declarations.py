@@ -156,6 +156,12 @@ class LoggingSettings(Section):
     )
     log_prints = Setting(BOOLEAN, False, "Log what flows and tasks print.")
     colors = Setting(BOOLEAN, True, "Colour log lines on a terminal.")
+    config_path = Setting(
+        PATH,
+        "${KEPT_HOME}/logging.yml",
+        "The file, if there, that configures logging as a whole.",
+        alias="KEPT_LOGGING_SETTINGS_PATH",
+    )
     extra_loggers: Setting[list[str]] = Setting(NAMES, [], "Other loggers whose records runs log as their own.")
 
 
@@ -191,6 +197,7 @@ KEPT_FLOW_DEFAULT_RETRY_DELAY_SECONDS = FlowsSettings.default_retry_delay_second
 KEPT_LOGGING_LEVEL = LoggingSettings.level
 KEPT_LOGGING_LOG_PRINTS = LoggingSettings.log_prints
 KEPT_LOGGING_COLORS = LoggingSettings.colors
+KEPT_LOGGING_CONFIG_PATH = KEPT_LOGGING_SETTINGS_PATH = LoggingSettings.config_path
 KEPT_LOGGING_EXTRA_LOGGERS = LoggingSettings.extra_loggers
 KEPT_HISTORY_ENABLED = HistorySettings.enabled
 

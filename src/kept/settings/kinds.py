@@ -54,6 +54,15 @@ def optional(kind: Kind[T]) -> Kind[T | None]:
     return Kind(f"{kind.name} or none", f"{kind.allowed}, or none", read)
 
 
+def text_of(value: object) -> str:
+    """The text that stands for a value in the environment and on the command line."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value)
+
+
 def expand_path(path: Path, *, folder: Path, home: Path | None) -> Path:
     """The absolute path that a setting means.
 

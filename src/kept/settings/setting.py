@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NoReturn, TypeVar, overload
 
 from kept.exceptions import ConfigurationError
-from kept.settings.kinds import Kind
+from kept.settings.kinds import TEXT, Kind
 
 T = TypeVar("T")
 
 PREFIX = "KEPT_"
 THEIR_PREFIX = "PREFECT_"
+
+# What can be changed in the logging configuration, by its address there: as many settings as that has places.
+_IN_LOGGING = re.compile(r"(?i)(?:KEPT_LOGGING_|logging\.)((?:FORMATTERS|FILTERS|HANDLERS|LOGGERS|ROOT)_\w+)")
 
 # By every name that a setting answers to: KEPT_..., aliases, dotted path. The sections below fill it.
 REGISTRY: dict[str, Setting[Any]] = {}
@@ -50,7 +54,11 @@ class Setting(Generic[T]):
         """Its dotted path in files and snapshots: tasks.refresh_cache."""
 
     def __set_name__(self, owner: type[Section], name: str) -> None:
-        self.path = f"{owner.section}.{name}" if owner.section else name
+        self.call(f"{owner.section}.{name}" if owner.section else name)
+
+    def call(self, path: str) -> None:
+        """Give it its dotted path, from which its name follows, and let it be found by them."""
+        self.path = path
         self.name = PREFIX + self.path.upper().replace(".", "_")
         REGISTRY.update(dict.fromkeys((self.name, self.path, *self.aliases), self))
 
@@ -71,7 +79,7 @@ class Setting(Generic[T]):
 
     def value(self) -> T:
         """Its value now, here: in this thread, this task, this block of `temporary_settings`."""
-        value: T = Setting.values_now()[self]
+        value: T = Setting.values_now().get(self, self.default)
         return value
 
     def read(self, value: object, source: str) -> T:
@@ -137,10 +145,26 @@ def find_setting(name: str) -> Setting[Any]:
     Raises:
         ConfigurationError: there is none; the message names the nearest.
     """
-    try:
-        return REGISTRY[name]
-    except KeyError:
-        raise ConfigurationError(f"{name} is not a setting{did_you_mean(name)}") from None
+    setting = known_setting(name)
+    if setting is None:
+        raise ConfigurationError(f"{name} is not a setting{did_you_mean(name)}")
+    return setting
+
+
+def known_setting(name: str) -> Setting[Any] | None:
+    """The setting of that name, alias or dotted path; None if there is none."""
+    found = REGISTRY.get(name)
+    place = None if found else _IN_LOGGING.fullmatch(name)
+    if place is None:
+        return found
+    setting = Setting(TEXT, "", "What stands at this place of the logging configuration.")
+    setting.call(f"logging.{place[1].lower()}")
+    return setting
+
+
+def in_logging(setting: Setting[Any]) -> bool:
+    """Whether it changes a place of the logging configuration."""
+    return _IN_LOGGING.fullmatch(setting.name) is not None
 
 
 def did_you_mean(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from kept.exceptions import ConfigurationError
 from kept.settings.files import SettingsFile, find_settings_file
 from kept.settings.profiles import PROFILE_VARIABLE, Profile
-from kept.settings.setting import PREFIX, REGISTRY, Setting, did_you_mean, find_setting, nearest_name
+from kept.settings.setting import PREFIX, Setting, did_you_mean, find_setting, known_setting, nearest_name
 
 
 class Given(NamedTuple):
@@ -51,7 +51,7 @@ def given_by_file(file: SettingsFile | None) -> dict[Setting[Any], Given]:
 
 def read_key(file: SettingsFile, dotted: str, value: object) -> tuple[Setting[Any], Given]:
     """The setting that one key of the file sets, and its value, checked."""
-    setting = REGISTRY.get(dotted)
+    setting = known_setting(dotted)
     source = file.where(dotted)
     if setting is None or setting.path != dotted:
         raise ConfigurationError(f"{source} is not a setting{did_you_mean(dotted)}")
@@ -65,7 +65,7 @@ def given_by_profile(profile: Profile) -> dict[Setting[Any], Given]:
 
 def read_profile_key(profile: Profile, name: str, value: object) -> tuple[Setting[Any], Given]:
     """The setting that one key of a profile sets, and its value, checked."""
-    setting = REGISTRY.get(name)
+    setting = known_setting(name)
     where = f"{profile.path}, [profiles.{profile.name}] {name}"
     if setting is None or not name.startswith(PREFIX):
         raise ConfigurationError(f"{where} is not a setting{did_you_mean(name)}")
@@ -78,7 +78,7 @@ def given_by_environment(ours: Mapping[str, str]) -> dict[Setting[Any], Given]:
     """What our variables set; an empty one sets nothing, a misspelt or wrong one is a ConfigurationError."""
     given: dict[Setting[Any], Given] = {}
     for name, text in ours.items():
-        setting = REGISTRY.get(name)
+        setting = known_setting(name)
         if name == PROFILE_VARIABLE:
             continue
         if setting is None:
