@@ -203,7 +203,7 @@ class BaseTransaction:
         self.state = TransactionState.ACTIVE
         activate(self)
         try:
-            if self._named and not self.overwrite and (yield self._asking("exists")):
+            if self._named and not self.overwrite and (yield from self._ask("exists")):
                 self.state = TransactionState.COMMITTED
                 self._ended = True
         except BaseException:
@@ -225,16 +225,17 @@ class BaseTransaction:
             around = around.parent
         return around is not None
 
-    def _asking(self, verb: str) -> Io:
-        """A question to the store about the key."""
+    def _ask(self, verb: str) -> Steps[Any]:
+        """What the store says about the key."""
         assert self.store is not None
-        return Io(getattr(self.store, verb), (self.key,), self.store.slow)
+        answer = getattr(self.store, verb)
+        return (yield Io(answer, (self.key,), True)) if self.store.slow else answer(self.key)
 
     def reading(self) -> Steps[ResultRecord | None]:
         """The result kept under the key, or None."""
-        if self.key is None or self.store is None or not (yield self._asking("exists")):
+        if self.key is None or self.store is None or not (yield from self._ask("exists")):
             return None
-        return (yield self._asking("read"))  # type: ignore[no-any-return]
+        return (yield from self._ask("read"))  # type: ignore[no-any-return]
 
     def ending(self, error: BaseException | None) -> Steps[bool]:
         """The end of the block, by `error` if there is one; whether that was a `RollBack`, which goes no further."""
@@ -307,7 +308,10 @@ class BaseTransaction:
         members = self._end()
         try:
             for store, entries in _by_store(members):
-                yield Io(store.publish, (entries,), store.slow)
+                if store.slow:
+                    yield Io(store.publish, (entries,), True)
+                else:
+                    store.publish(entries)
         except BaseException:
             if not self.of_task:  # what a task did is done, whether or not its result could be kept
                 yield from self.rolling_back()

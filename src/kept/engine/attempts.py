@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import random
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kept.context import Run
 from kept.engine.effects import Call, RunTimeout, Sleep, Steps
 from kept.engine.generators import GENERATORS, Returned, Stream, listed
 from kept.engine.hooks import asked, run_hooks
 from kept.engine.plan import delay_before
-from kept.engine.spec import Spec
 from kept.logging.loggers import log_run
 from kept.states import AwaitingRetry, Failed, Retrying, Running, State
 from kept.utilities.tracebacks import shown
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Job:
-    """What is to be called, and how often."""
-
-    kind: str
-    """ "Task" or "Flow"."""
-    owner: Any
-    """The user's task or flow object, for hooks and conditions."""
-    spec: Spec
-    run: Run
-    retries: int
-    delays: tuple[float, ...]
-    log: logging.Logger
-    label: str
-    jitter: float | None = None
-    condition: Callable[..., Any] | None = None
-    collects: bool = False
-    """Whether the values of a generator are to be kept."""
+if TYPE_CHECKING:
+    from kept.engine.steps import RunSteps
 
 
-def attempts(job: Job, fn: Callable[..., Any], parameters: dict[str, Any]) -> Steps[Returned | State[Any]]:
-    """Call `fn` until it returns or may not be tried again; then what it returned, or the failed state."""
-    args, kwargs = job.spec.binder.call(parameters)
+def attempts(job: RunSteps) -> Steps[Returned | State[Any]]:
+    """Call the function until it returns or may not be tried again; then what it returned, or the failed state."""
+    fn, run, rules = job.spec.fn, job.run, job.rules
+    args, kwargs = job.spec.binder.call(job.parameters)
     timeout = job.spec.options.timeout_seconds
     stream: Stream | None = None
     retry = 0
     while True:
-        yield from _start(job, retry)
+        run.run_count += 1
+        run.state = Retrying() if retry else Running()
+        if job.spec.options.on_running:
+            yield from run_hooks(job.spec.options.on_running, (job.owner, run, run.state), job.log, job.label)
         try:
             if job.spec.is_generator:
                 stream = Stream(fn(*args, **kwargs), timeout, job.collects)
@@ -57,7 +40,7 @@ def attempts(job: Job, fn: Callable[..., Any], parameters: dict[str, Any]) -> St
                 value = yield from listed(value, timeout)
         except Exception as error:
             state = failed(job, error)
-            may_retry = retry < job.retries and not (stream and stream.interrupted)
+            may_retry = retry < rules.retries and not (stream and stream.interrupted)
             again = may_retry and (yield from _may_retry(job, state))
             _log_failure(job, state, retry, again)
         else:
@@ -65,13 +48,13 @@ def attempts(job: Job, fn: Callable[..., Any], parameters: dict[str, Any]) -> St
         if not again:
             return state
         retry += 1
-        delay = _jittered(delay_before(retry, job.delays), job.jitter)
-        job.run.state = AwaitingRetry(scheduled_time=datetime.now(timezone.utc) + timedelta(seconds=delay))
+        delay = _jittered(delay_before(retry, rules.retry_delays), rules.retry_jitter)
+        run.state = AwaitingRetry(scheduled_time=datetime.now(timezone.utc) + timedelta(seconds=delay))
         if delay > 0:
             yield Sleep(delay)
 
 
-def failed(job: Job, error: Exception) -> State[Any]:
+def failed(job: RunSteps, error: Exception) -> State[Any]:
     """The failed state that an exception leads to."""
     if isinstance(error, RunTimeout):
         seconds = job.spec.options.timeout_seconds
@@ -81,34 +64,26 @@ def failed(job: Job, error: Exception) -> State[Any]:
     return Failed(message=message, data=error)
 
 
-def _start(job: Job, retry: int) -> Steps[None]:
-    job.run.run_count += 1
-    job.run.state = Retrying() if retry else Running()
-    hooks = job.spec.options.on_running
-    if hooks:
-        yield from run_hooks(hooks, (job.owner, job.run, job.run.state), job.log, job.label)
-
-
-def _may_retry(job: Job, state: State[Any]) -> Steps[bool]:
-    if job.condition is None:
+def _may_retry(job: RunSteps, state: State[Any]) -> Steps[bool]:
+    if job.rules.retry_condition is None:
         return True
     try:
-        return bool((yield from asked(job.condition, (job.owner, job.run, state))))
+        return bool((yield from asked(job.rules.retry_condition, (job.owner, job.run, state))))
     except Exception as error:
         log_run(job.log, logging.ERROR, "retry_condition_fn raised; the run is not retried", job.label, shown(error))
         return False
 
 
-def _log_failure(job: Job, state: State[Any], retry: int, again: bool) -> None:
+def _log_failure(job: RunSteps, state: State[Any], retry: int, again: bool) -> None:
     error = state.data
     message = f"{job.kind} run failed with exception: {error!r}"
     if again:
-        delay = delay_before(retry + 1, job.delays)
+        delay = delay_before(retry + 1, job.rules.retry_delays)
         when = f"will start {delay:g} second(s) from now" if delay else "will start immediately"
-        log_run(job.log, logging.INFO, f"{message} - Retry {retry + 1}/{job.retries} {when}", job.label)
+        log_run(job.log, logging.INFO, f"{message} - Retry {retry + 1}/{job.rules.retries} {when}", job.label)
         return
-    if job.retries:
-        message += " - Retries are exhausted" if retry >= job.retries else " - Not retried"
+    if job.rules.retries:
+        message += " - Retries are exhausted" if retry >= job.rules.retries else " - Not retried"
     log_run(job.log, logging.ERROR, message, job.label, shown(error))
 
 

@@ -6,9 +6,9 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from kept.engine.effects import Demand, Effect, Steps, Yield
-from kept.engine.sync import advance, drive, drive_while_quick
+from kept.engine.sync import advance, drive
 
-__all__ = ["advance", "advance_async", "drive", "drive_async", "drive_to_end", "drive_while_quick"]
+__all__ = ["advance", "advance_async", "drive", "drive_async", "drive_to_end"]
 
 T = TypeVar("T")
 

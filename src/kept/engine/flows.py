@@ -9,7 +9,6 @@ from typing import Any
 from kept.context import FlowRun, FlowRunContext, current_run, current_tags, flow_context_of, new_id
 from kept.engine.effects import Steps, Wait
 from kept.engine.names import custom_name, two_words
-from kept.engine.outcome import settled
 from kept.engine.plan import Identity, flow_rules
 from kept.engine.spec import FlowSpec
 from kept.engine.steps import RunSteps
@@ -42,6 +41,7 @@ class FlowRunSteps(RunSteps):
     log = flow_runs
     inputs_are_read = True  # by the check against their annotations
     kept_without_key = True
+    settles = True
     holds_results_back = False
 
     def __init__(
@@ -101,10 +101,6 @@ class FlowRunSteps(RunSteps):
             return identity
         parts = {**identity.parts, "flow": self.spec.key}
         return Identity(policy.key_of(parts), parts)
-
-    def returned(self, value: Any) -> Steps[Any]:
-        """What the function returned, futures among it replaced by their final states."""
-        return settled(value)
 
     def hooks(self, state: State[Any]) -> tuple[Any, ...]:
         """The hooks of the flow for a final state."""

@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 
 from kept.cache_policies import Call
 from kept.context import FlowRunContext, enter_run, leave_run
-from kept.engine.attempts import Job, attempts
+from kept.engine.attempts import attempts
 from kept.engine.effects import Io, Lock, Steps, Wait
 from kept.engine.generators import Returned
 from kept.engine.hooks import run_hooks
 from kept.engine.names import storage_key
-from kept.engine.outcome import final_state, is_outcome
+from kept.engine.outcome import final_state, is_outcome, settled
 from kept.engine.plan import Bypass, Decision, Hit, Identity, Rules, Run, judge, kept_by_another
 from kept.exceptions import KeptException
 from kept.futures import Resolver, can_hold_handles, check_reach, find_handles, unfinished
@@ -77,6 +77,8 @@ class RunSteps:
     """Whether code of ours or the user's always sees the inputs, even if the run is a hit."""
     kept_without_key: ClassVar[bool]
     """Whether a result that only the state of this run leads to is kept although nobody asked for just that."""
+    settles: ClassVar[bool]
+    """Whether futures among what the function returns are replaced by their final states."""
     holds_results_back: ClassVar[bool]
     """Whether a transaction that the user opens in the run commits with the run, and not at its own end."""
 
@@ -124,11 +126,6 @@ class RunSteps:
         flow_parameters = self.flow.parameters if self.flow is not None else None
         parts = policy.compute_parts(Call(self.context, self.parameters, flow_parameters, known))
         return None if parts is None else Identity(policy.key_of(parts), parts)
-
-    def returned(self, value: Any) -> Steps[Any]:
-        """What the function returned, as it is kept."""
-        return value
-        yield  # what makes it a generator, as a flow needs one
 
     def steps(self, wait_for: Any = None) -> Steps[State[Any]]:
         """The run, to its final state. An exception of the function is in the state; an interrupt is raised."""
@@ -256,14 +253,15 @@ class RunSteps:
         store = rules.store
         assert store is not None
         try:
-            found = yield Io(store.lookup, (key,), store.slow)
+            found = (yield Io(store.lookup, (key,), True)) if store.slow else store.lookup(key)
             self.decision = decision = judge(found, rules.expiration, time.time())
             if not isinstance(decision, Hit):
                 return self._miss(decision.reason)
-            value = yield Io(store.fetch, (decision.entry,), store.slow)
+            entry = decision.entry
+            value = (yield Io(store.fetch, (entry,), True)) if store.slow else store.fetch(entry)
         except (Exception, SystemExit) as error:  # a user's file system may raise anything
             return self._miss(f"{_TROUBLE[0]}: {_said(error)}")
-        return self._miss(value.reason) if isinstance(value, Miss) else self._hit(store, decision.entry, value)
+        return self._miss(value.reason) if isinstance(value, Miss) else self._hit(store, entry, value)
 
     def _hit(self, store: ResultStore, entry: Entry, value: Any) -> State[Any]:
         if entry.task != self.spec.key:
@@ -358,31 +356,17 @@ class RunSteps:
             yield from txn.finishing() if state.is_completed() else txn.rolling_back()
             return state
         seconds = time.perf_counter() - began - outcome.paused
-        value = yield from self.returned(outcome.value)
+        value = (yield from settled(outcome.value)) if self.settles else outcome.value
         entry = None
         if self.rules.persist:
             entry = yield from self._pack(value, seconds)
         return (yield from self._committed(txn, entry, value))
 
     def _called(self) -> Steps[Returned | State[Any]]:
-        rules = self.rules
-        job = Job(
-            kind=self.kind,
-            owner=self.owner,
-            spec=self.spec,
-            run=self.run,
-            retries=rules.retries,
-            delays=rules.retry_delays,
-            log=self.log,
-            label=self.label,
-            jitter=rules.retry_jitter,
-            condition=rules.retry_condition,
-            collects=self.collects,
-        )
-        if rules.log_prints:
+        if self.rules.log_prints:
             with logged_prints():
-                return (yield from attempts(job, self.spec.fn, self.parameters))
-        return (yield from attempts(job, self.spec.fn, self.parameters))
+                return (yield from attempts(self))
+        return (yield from attempts(self))
 
     def _pack(self, value: Any, seconds: float) -> Steps[Entry | None]:
         """The result as an entry, serialized now; None if it is not to be kept or can't be."""
@@ -402,11 +386,11 @@ class RunSteps:
         expiration = self.rules.expiration
         expires = None if expiration is None else time.time() + expiration
         try:
-            entry = yield Io(store.pack, (value, *identity, expires, origin), store.slow)
+            result = (value, *identity, expires, origin)
+            return (yield Io(store.pack, result, store.slow))  # type: ignore[no-any-return]
         except (Exception, SystemExit) as error:  # a user's serializer or file system may raise anything
             self._say_not_kept(error)
             return None
-        return entry  # type: ignore[no-any-return]
 
     def _key_has_changed(self, key: str) -> bool:
         self.resolver = None
@@ -423,8 +407,10 @@ class RunSteps:
         if entry is None or store is None:
             return State(StateType.COMPLETED, None, None, value)
         # A value that can't be read back is better held in memory than lost.
-        forget = not rules.in_memory and not isinstance((yield Io(store.fetch, (entry,), store.slow)), Miss)
-        kept = KeptResult(store, entry) if forget else KeptResult(store, entry, value)
+        kept = KeptResult(store, entry, value)
+        if not rules.in_memory:
+            found = (yield Io(store.fetch, (entry,), True)) if store.slow else store.fetch(entry)
+            kept = kept if isinstance(found, Miss) else KeptResult(store, entry)
         return State(StateType.COMPLETED, None, None, kept, None, entry.key)
 
     def _say_not_kept(self, error: BaseException) -> None:
@@ -440,7 +426,7 @@ class RunSteps:
             run.name,
             self.recorded_as,
             run.flow_run_id,
-            state.type.value,
+            str(state.type),
             state.name,
             run.started,
             time.time(),

@@ -50,23 +50,6 @@ def advance(steps: Steps[T], demand: Demand | None = None) -> Yield | T:
     return effect
 
 
-def drive_while_quick(steps: Steps[T]) -> Effect:
-    """Run the steps as far as they need no more than a quick look into the store; then what they ask for.
-
-    Raises:
-        StopIteration: they came to their end, with what they return.
-    """
-    effect = next(steps)
-    while isinstance(effect, Io) and not effect.slow:
-        try:
-            answer = effect.fn(*effect.args)
-        except BaseException as error:
-            effect = steps.throw(error)
-        else:
-            effect = steps.send(answer)
-    return effect
-
-
 def _call(effect: Call) -> Any:
     if effect.timeout is None:
         return effect.fn(*effect.args, **effect.kwargs)

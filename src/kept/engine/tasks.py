@@ -37,6 +37,7 @@ class TaskRunSteps(RunSteps):
     log = task_runs
     inputs_are_read = False
     kept_without_key = False
+    settles = False
     holds_results_back = True
 
     def __init__(self, spec: TaskSpec, task: Any, parameters: dict[str, Any], run: TaskRun | None = None) -> None:

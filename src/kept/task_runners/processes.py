@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection, Pipe
 from typing import Any, NamedTuple
 
 from kept.context import FlowRunContext, Run, RunContext, TaskRunContext, current_run, current_tags, flow_context_of
-from kept.engine.drivers import drive, drive_while_quick
+from kept.engine.drivers import drive
 from kept.engine.effects import Call, Effect, Io, RunTimeout, Steps
 from kept.exceptions import CancelledRun, CrashedRun, SerializationError
 from kept.futures import KeptConcurrentFuture, KeptFuture, can_hold_handles, find_handles, unfinished
@@ -187,7 +187,7 @@ class _SubmittedRun:
         """Go on until there is something for a process to do; whether that was to the end."""
         self._submitting = True
         try:
-            self._first = self._context.run(drive_while_quick, self._steps)
+            self._first = self._context.run(next, self._steps)
         except StopIteration as end:
             self.future.end(end.value)
             return True

@@ -10,7 +10,7 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
-from kept.engine.drivers import drive_to_end, drive_while_quick
+from kept.engine.drivers import drive_to_end
 from kept.engine.effects import Effect
 from kept.engine.stopping import WORKER
 from kept.exceptions import CancelledRun
@@ -147,7 +147,7 @@ class _SubmittedRun:
     def advance(self) -> bool:
         """Go on as long as that takes next to no time; whether that was to the end."""
         try:
-            self._first = self._context.run(drive_while_quick, self._steps)
+            self._first = self._context.run(next, self._steps)
         except StopIteration as end:
             self.future.end(end.value)
             return True
