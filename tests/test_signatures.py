@@ -11,7 +11,14 @@ import pytest
 
 from kept import flow, task, unmapped
 from kept.cache_policies import INPUTS
-from kept.exceptions import MappingLengthMismatch, MappingMissingIterable, ParameterBindError, ReservedArgumentError
+from kept.context import get_run_context
+from kept.exceptions import (
+    MappingLengthMismatch,
+    MappingMissingIterable,
+    MissingContextError,
+    ParameterBindError,
+    ReservedArgumentError,
+)
 
 
 def every_kind(a: Any, /, b: Any, *args: Any, c: Any = 3, **kwargs: Any) -> Any:
@@ -133,3 +140,70 @@ def test_whatever_is_async_under_its_wrapping_is_async(fn: Any) -> None:
     assert task(fn).isasync
     assert asyncio.run(task(fn)(1)) == 2
     assert asyncio.run(flow(fn)(1)) == 2
+
+
+def plainly_wrapped(fn: Any) -> Any:
+    """As those write decorators who don't think of async functions."""
+
+    @functools.wraps(fn)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return fn(*args, **kwargs)
+
+    return wrapper
+
+
+def made_sync(fn: Any) -> Any:
+    @functools.wraps(fn)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return asyncio.run(fn(*args, **kwargs))
+
+    return wrapper
+
+
+@pytest.mark.parametrize("decorator", [task, flow])
+def test_an_async_function_behind_a_plain_wrapper_is_awaited_in_its_run(decorator: Any) -> None:
+    seen: list[Any] = []
+
+    @decorator(retries=1)
+    @plainly_wrapped
+    async def f(x: int) -> int:
+        await asyncio.sleep(0)
+        seen.append(get_run_context())
+        if len(seen) == 1:
+            raise ValueError
+        return x + 1
+
+    async def main() -> list[Any]:
+        values = [await f(1), (await f(1, return_state=True)).result()]
+        with pytest.raises(MissingContextError):
+            get_run_context()
+        return values
+
+    assert f.isasync
+    assert asyncio.run(main()) == [2, 2]
+    assert len(seen) == 3
+    assert flow(lambda: f.submit(1).result())() == 2
+    assert f.delay(1).result() == 2
+
+
+@pytest.mark.parametrize("decorator", [task, flow])
+def test_a_function_that_awaits_what_it_wraps_by_itself_is_plain(decorator: Any) -> None:
+    f = decorator(made_sync(add_one))
+    assert f(1) == 2
+    assert f(1, return_state=True).result() == 2
+    assert flow(lambda: f.submit(1).result())() == 2
+
+
+def test_the_timeout_of_an_async_function_behind_a_plain_wrapper_is_kept() -> None:
+    @task(timeout_seconds=0.05)
+    @plainly_wrapped
+    async def stuck() -> None:
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            await stuck()
+
+    asyncio.run(main())
+    with pytest.raises(TimeoutError):
+        stuck.delay().result()

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from kept.engine.effects import NEXT, Call, Demand, Effect, Io, Lock, RunTimeout, Sleep, Steps, Wait, Yield
+from kept.engine.effects import NEXT, Await, Call, Demand, Effect, Io, Lock, RunTimeout, Sleep, Steps, Wait, Yield
 from kept.engine.stopping import CLEAN_UP, Stop, new_stop, raise_in
 from kept.futures import until_ended
 from kept.logging.loggers import get_run_logger
@@ -122,6 +122,10 @@ async def _wait(effect: Wait) -> None:
     await until_ended(effect.futures)
 
 
+async def _await(effect: Await) -> Any:
+    return await (effect.work if effect.timeout is None else _in_time(effect.work, effect.timeout))
+
+
 async def _pass_over(_: Yield) -> Demand:
     return NEXT  # nobody takes the values one by one
 
@@ -132,5 +136,6 @@ _DO: dict[type, Callable[[Any], Awaitable[Any]]] = {
     Sleep: _sleep,
     Wait: _wait,
     Lock: _lock,
+    Await: _await,
     Yield: _pass_over,
 }

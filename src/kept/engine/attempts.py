@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from kept.engine.effects import Call, RunTimeout, Sleep, Steps
-from kept.engine.generators import GENERATORS, Returned, Stream, listed
+from kept.engine.generators import UNFINISHED, Returned, Stream, finished
 from kept.engine.hooks import asked, run_hooks
 from kept.engine.plan import delay_before
 from kept.logging.loggers import log_run
@@ -36,8 +36,8 @@ def attempts(job: RunSteps) -> Steps[Returned | State[Any]]:
                 stream = Stream(fn(*args, **kwargs), timeout, job.collects)
                 return (yield from stream.steps())
             value = yield Call(fn, args, kwargs, timeout)
-            if value.__class__ in GENERATORS:
-                value = yield from listed(value, timeout)
+            if value.__class__ in UNFINISHED:
+                value = yield from finished(value, timeout, job.spec)
         except Exception as error:
             state = failed(job, error)
             may_retry = retry < rules.retries and not (stream and stream.interrupted)

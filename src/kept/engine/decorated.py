@@ -25,7 +25,7 @@ from typing import (
 from kept.context import FlowRunContext
 from kept.engine.bound import Bound
 from kept.engine.drivers import drive, drive_async
-from kept.engine.generators import aiterated, iterated
+from kept.engine.generators import aiterated, begun, iterated
 from kept.engine.pickling import reduced
 from kept.engine.spec import Options, Spec, check_callable, checked
 from kept.exceptions import ConfigurationError, MissingContextError, ParameterTypeError
@@ -183,8 +183,8 @@ class Decorated(Generic[P, R]):
         parameters = self.spec.binder.bind(args, kwargs)
         if wait_for is not None:
             wait_for = self._listed(wait_for)
-        if self.spec.is_generator:
-            return self._called_generator(parameters, return_state, wait_for)
+        if self.spec.is_generator or self.spec.hides_async:
+            return self._called_in_pieces(parameters, return_state, wait_for)
         if self.spec.is_async:
             return self._called_async(parameters, return_state, wait_for)
         state = drive(self.new_run(parameters).steps(wait_for))
@@ -197,10 +197,12 @@ class Decorated(Generic[P, R]):
         state = await drive_async(run.steps(wait_for))
         return state if return_state else state.result()
 
-    def _called_generator(self, parameters: dict[str, Any], return_state: bool, wait_for: Any) -> Any:
+    def _called_in_pieces(self, parameters: dict[str, Any], return_state: bool, wait_for: Any) -> Any:
+        context, new_run = contextvars.copy_context(), functools.partial(self.new_run, parameters)
+        if self.spec.hides_async:
+            return begun(context, new_run, wait_for, return_state)
         if not return_state:
-            iterate = aiterated if self.spec.is_async else iterated
-            return iterate(contextvars.copy_context(), functools.partial(self.new_run, parameters), wait_for)
+            return (aiterated if self.spec.is_async else iterated)(context, new_run, wait_for)
         if self.spec.is_async:
             return self._called_async(parameters, return_state, wait_for)
         run = self.new_run(parameters)
@@ -374,7 +376,7 @@ class Decorated(Generic[P, R]):
     @property
     def isasync(self) -> bool:
         """Whether the function is async."""
-        return bool(self.spec.is_async)
+        return bool(self.spec.is_async or self.spec.hides_async)
 
     @property
     def isgenerator(self) -> bool:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
 from typing import Any, NamedTuple, TypeVar
 
 from kept.futures import KeptFuture
 from kept.utilities.effects import Call, Io, Lock
 
-__all__ = ["CLOSE", "NEXT", "Call", "Demand", "Effect", "Io", "Lock", "RunTimeout", "Sleep", "Steps", "Wait", "Yield"]
+__all__ = [
+    "CLOSE",
+    "NEXT",
+    "Await",
+    "Call",
+    "Demand",
+    "Effect",
+    "Io",
+    "Lock",
+    "RunTimeout",
+    "Sleep",
+    "Steps",
+    "Wait",
+    "Yield",
+]
 
 
 class Sleep(NamedTuple):
@@ -21,6 +35,14 @@ class Wait(NamedTuple):
     """Wait until these have ended."""
 
     futures: list[KeptFuture[Any]]
+
+
+class Await(NamedTuple):
+    """Await the coroutine that a function returned although Python does not know it as async."""
+
+    work: Coroutine[Any, Any, Any]
+    timeout: float | None
+    """Seconds after which it is stopped with `RunTimeout`."""
 
 
 class Yield(NamedTuple):
@@ -39,7 +61,7 @@ class Demand(NamedTuple):
 NEXT = Demand("send")
 CLOSE = Demand("close")
 
-Effect = Call | Sleep | Wait | Lock | Io | Yield
+Effect = Call | Sleep | Wait | Lock | Io | Await | Yield
 T = TypeVar("T")
 Steps = Generator[Effect, Any, T]
 

@@ -1,4 +1,4 @@
-"""Generators as tasks and flows: the run goes on as far as the next value, each time the caller asks for one.
+"""Runs that come to their end in pieces: generators, which go on as far as the next value when one is asked for.
 
 A run that comes to a value asks for a `Yield` of it and stops there; `iterated` and `aiterated`, which the caller
 holds, pass the value out and what the caller does next back in. Every piece of the run is in a context of its own, so
@@ -14,15 +14,16 @@ import types
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Generator
 from typing import Any, ClassVar, TypeVar
 
-from kept.engine.drivers import advance, advance_async
-from kept.engine.effects import CLOSE, NEXT, Call, Demand, Steps, Yield
+from kept.engine.drivers import advance, advance_async, drive_async
+from kept.engine.effects import CLOSE, NEXT, Await, Call, Demand, Steps, Yield
 from kept.engine.outcome import is_outcome
 from kept.engine.plan import Hit
+from kept.engine.spec import Spec
 from kept.states import Cancelled, State, StateType
 from kept.store.completing import completed
 
 T = TypeVar("T")
-GENERATORS = frozenset({types.GeneratorType, types.AsyncGeneratorType})
+UNFINISHED = frozenset({types.GeneratorType, types.AsyncGeneratorType, types.CoroutineType})
 _UNCHANGING = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 
@@ -141,10 +142,12 @@ async def _resumed_async(made: Any, demand: Demand) -> Any:
         return None
 
 
-def listed(made: Any, timeout: float | None) -> Steps[list[Any]]:
-    """All values of a generator that a function returned; only a generator function is run value by value."""
+def finished(made: Any, timeout: float | None, spec: Spec) -> Steps[Any]:
+    """What a function returned that is no value yet: all values of a generator, or what a coroutine comes to."""
+    if isinstance(made, types.CoroutineType):
+        return (yield Await(made, timeout)) if spec.hides_async else made
     collect: Callable[..., Any] = list if isinstance(made, types.GeneratorType) else _listed
-    return completed((yield Call(collect, (made,), {}, timeout)))  # type: ignore[no-any-return]
+    return completed((yield Call(collect, (made,), {}, timeout)))
 
 
 async def _listed(made: AsyncIterable[T]) -> list[T]:
@@ -155,7 +158,7 @@ def iterated(context: contextvars.Context, new_run: Callable[[], Any], wait_for:
     """What the caller of a generator gets; the run begins with the first value asked for."""
     run = context.run(new_run)
     steps = run.steps(wait_for)
-    got = context.run(advance, steps)
+    got: Any = context.run(advance, steps)
     while isinstance(got, Yield):
         try:
             demand = Demand("send", (yield got.value))
@@ -192,6 +195,20 @@ async def aiterated(
     if isinstance(run.decision, Hit):
         for value in values:
             yield value
+
+
+def begun(context: contextvars.Context, new_run: Callable[[], Any], wait_for: Any, return_state: bool) -> Any:
+    """What the caller gets of a function of which only calling it tells whether it is async."""
+    steps = context.run(new_run).steps(wait_for)
+    got: Any = context.run(advance, steps)
+    if isinstance(got, Await):
+        return _ended_later(context, steps, got, return_state)
+    return got if return_state else got.result()
+
+
+async def _ended_later(context: contextvars.Context, steps: Steps[Any], first: Await, return_state: bool) -> Any:
+    state = await _within(context, drive_async(steps, first))
+    return state if return_state else state.result()
 
 
 def _closed(got: Any) -> None:

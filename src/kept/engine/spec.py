@@ -179,6 +179,8 @@ class Spec:
     binder: Binder
     is_async: bool
     is_generator: bool
+    hides_async: bool
+    """Whether it wraps an async function, so that only calling it tells whether it is async itself."""
     options: Any
     memo: dict[str, Any] = dataclasses.field(default_factory=dict)
     """What the engine has worked out for this spec, kept beside it because a hit can't afford a second look-up."""
@@ -472,11 +474,13 @@ def _underneath(fn: Any) -> Any:
     return fn
 
 
-def _kind_of(fn: Callable[..., Any]) -> tuple[bool, bool]:
-    """Whether it is async, and whether it is a generator."""
+def _kind_of(fn: Callable[..., Any]) -> tuple[bool, bool, bool]:
+    """Whether it is async, whether it is a generator, and whether it wraps something async without being it."""
     fn = _underneath(fn)
     # A callable object is what its class says that calling it does.
     forms = (fn, getattr(type(fn), "__call__", None))  # noqa: B004
     yields = any(map(inspect.isgeneratorfunction, forms))
     yields_async = any(map(inspect.isasyncgenfunction, forms))
-    return yields_async or any(map(inspect.iscoroutinefunction, forms)), yields or yields_async
+    is_async = yields_async or any(map(inspect.iscoroutinefunction, forms))
+    hides_async = not (is_async or yields) and inspect.iscoroutinefunction(inspect.unwrap(fn))
+    return is_async, yields or yields_async, hides_async

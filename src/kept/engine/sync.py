@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from kept.engine.effects import NEXT, Call, Demand, Effect, Io, Lock, RunTimeout, Sleep, Steps, Wait, Yield
+from kept.engine.effects import NEXT, Await, Call, Demand, Effect, Io, Lock, RunTimeout, Sleep, Steps, Wait, Yield
 from kept.engine.stopping import CLEAN_UP, Stop, call_within, new_stop
 from kept.futures import wait
 from kept.logging.loggers import get_run_logger
@@ -34,11 +34,14 @@ def drive(steps: Steps[T], first: Effect | None = None) -> T:
         return end.value  # type: ignore[no-any-return]
 
 
-def advance(steps: Steps[T], demand: Demand | None = None) -> Yield | T:
-    """Run the steps of a generator as far as its next value, or to their end; `demand` is what is wanted of it."""
+def advance(steps: Steps[T], demand: Demand | None = None) -> Yield | Await | T:
+    """Run the steps as far as a value of a generator or a coroutine to await, or to their end.
+
+    `demand` is what is wanted of the generator; None to begin.
+    """
     try:
         effect = next(steps) if demand is None else steps.send(demand)
-        while not isinstance(effect, Yield):
+        while not isinstance(effect, (Yield, Await)):
             try:
                 answer = _DO[effect.__class__](effect)
             except BaseException as error:
@@ -75,6 +78,12 @@ def _wait(effect: Wait) -> None:
     wait(effect.futures)
 
 
+def _await(effect: Await) -> Any:
+    import asyncio  # noqa: PLC0415 - 30 ms that only async functions need
+
+    return _call(Call(asyncio.run, (effect.work,), {}, effect.timeout))
+
+
 def _pass_over(_: Yield) -> Demand:
     return NEXT  # nobody takes the values one by one
 
@@ -85,6 +94,7 @@ _DO: dict[type, Callable[[Any], Any]] = {
     Sleep: _sleep,
     Wait: _wait,
     Lock: _lock,
+    Await: _await,
     Yield: _pass_over,
 }
 
