@@ -99,9 +99,11 @@ class FlowKeywords(Keywords, total=False):
     on_crashed: Sequence[RunHook] | None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Attributes:
     """The options that are attributes of tasks and flows as they stand."""
+
+    # Nobody makes one of these or of the next three, so they go without the methods that cost 3 ms to write.
 
     version: str | None = None
     retries: int | None = None
@@ -117,7 +119,7 @@ class Attributes:
     log_prints: bool | None = None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class TaskAttributes(Attributes):
     """Those of tasks."""
 
@@ -131,7 +133,7 @@ class TaskAttributes(Attributes):
     asset_deps: tuple[Any, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class FlowAttributes(Attributes):
     """Those of flows."""
 
@@ -139,7 +141,7 @@ class FlowAttributes(Attributes):
     validate_parameters: bool = True
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Options(Attributes):
     """What tasks and flows have in common. The hooks and the name are attributes of another form, if they are any."""
 
