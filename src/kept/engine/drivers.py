@@ -6,9 +6,9 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from kept.engine.effects import Demand, Effect, Steps, Yield
-from kept.engine.sync import advance, drive
+from kept.engine.sync import advance, drive, drive_to
 
-__all__ = ["advance", "advance_async", "drive", "drive_async", "drive_to_end"]
+__all__ = ["advance", "advance_async", "drive", "drive_async", "drive_to", "drive_to_end"]
 
 T = TypeVar("T")
 

@@ -53,6 +53,22 @@ def advance(steps: Steps[T], demand: Demand | None = None) -> Yield | Await | T:
     return effect
 
 
+def drive_to(kind: type[T], steps: Any, effect: Any) -> T:
+    """Run the steps from this effect on to the first of a kind that is no business of this driver.
+
+    Raises:
+        StopIteration: they came to their end, with what they return.
+    """
+    while not isinstance(effect, kind):
+        try:
+            answer = _DO[effect.__class__](effect)
+        except BaseException as error:
+            effect = steps.throw(error)
+        else:
+            effect = steps.send(answer)
+    return effect
+
+
 def _call(effect: Call) -> Any:
     if effect.timeout is None:
         return effect.fn(*effect.args, **effect.kwargs)

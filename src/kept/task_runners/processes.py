@@ -7,32 +7,29 @@ lose all calls with one process, could not say which one that was at, and has no
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import os
 import pickle
 import queue
-import signal
-import subprocess
-import sys
 import threading
 import time
 import types
-from collections.abc import Callable, Iterable
-from multiprocessing.connection import Connection, Pipe
-from typing import Any, NamedTuple
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from typing import Any
 
 from kept.context import FlowRunContext, Run, RunContext, TaskRunContext, current_run, current_tags, flow_context_of
-from kept.engine.drivers import drive
+from kept.engine.drivers import drive_to
 from kept.engine.effects import Call, Effect, Io, RunTimeout, Steps
 from kept.exceptions import CancelledRun, CrashedRun, SerializationError
 from kept.futures import KeptConcurrentFuture, KeptFuture, can_hold_handles, find_handles, unfinished
-from kept.logging.forwarding import handle, levels
+from kept.logging.forwarding import levels
 from kept.results import ResultStore, relabelled
 from kept.settings import get_current_settings
 from kept.states import Cancelled, Crashed
 from kept.store.entry import Entry, Miss
 from kept.task_runners.base import Countdown, Runnable, TaskRunner, checked_workers
+from kept.task_runners.process import LATE, Message, Process, WorkerLost
 from kept.task_runners.travel import (
     Answer,
     Around,
@@ -46,18 +43,9 @@ from kept.task_runners.travel import (
 )
 from kept.transactions import get_transaction
 
-_START = (
-    "import sys; sys.path[:] = {path!r}; sys.argv[1:] = {argv!r}; "
-    "from kept.task_runners.worker import main; main({descriptor})"
-)
-_LATE = 0.5
-"""Seconds that a process has to stop a call whose time is up, or to end when it is told to, before it is killed."""
-_PATIENCE = 10.0
-"""Seconds that a process has to end when it has nothing left to do."""
-
-
-class WorkerLost(BaseException):
-    """The process that was at a call has ended. No `Exception`: the run did not fail, and is not tried again."""
+# Calls that a process is given ahead, if one takes no longer than this to be answered, in seconds.
+_AHEAD = 8
+_SHORT = 0.001
 
 
 class ProcessPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
@@ -120,9 +108,9 @@ class ProcessPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         self._closed = True
         self._abandon_waiting()
         for worker in self._workers:
-            worker.tell_to_end()
+            worker.process.tell_to_end()
         for worker in self._workers:
-            worker.stop(_LATE)
+            worker.process.stop(LATE)
 
     def _give(self, run: _SubmittedRun) -> None:
         if self._closed:
@@ -133,7 +121,7 @@ class ProcessPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
             return
         with self._starting:
             if len(self._workers) < self._most():
-                worker = _Worker(self._waiting, self._free, self._sendable)
+                worker = _Worker(self._waiting, self._free)
                 self._workers.append(worker)
                 worker.thread.start()
 
@@ -158,7 +146,7 @@ class ProcessPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         for _ in self._workers:
             self._waiting.put(None)
         for worker in self._workers:
-            worker.thread.join(None if kind is None else _LATE)
+            worker.thread.join(None if kind is None else LATE)
         self._workers.clear()
         if kind is not None:
             self._abandon_waiting()
@@ -177,9 +165,8 @@ class _SubmittedRun:
         steps = thing.new_run(parameters)
         self.future: KeptConcurrentFuture[Any] = KeptConcurrentFuture(steps.run)
         self._run: Any = steps.run
-        self._steps = self._elsewhere(steps.steps(wait_for))
-        self._first: Effect | None = None
-        self._worker: _Worker | None = None
+        self._steps: Any = self._elsewhere(steps.steps(wait_for))
+        self._first: Effect | Message | None = None
         self._submitting = False
         self._packed: tuple[Any, Entry] | None = None
 
@@ -195,19 +182,34 @@ class _SubmittedRun:
             self._submitting = False
         return False
 
-    def finish(self, worker: _Worker) -> None:
-        """Go on to the end with the process of this worker, and give the state to the future."""
-        self._worker = worker
+    def go_on(self, answer: Answer | BaseException | None = None) -> Message | None:
+        """Go on to what is to be sent to a process; None if that was to the end.
+
+        Arguments:
+            answer: that of the process to what it was sent last, or why there is none.
+        """
         try:
-            state = self._context.run(drive, self._steps, self._first)
+            return self._context.run(self._to_call, answer)
+        except StopIteration as end:
+            state = end.value
         except WorkerLost as lost:
             state = self._run.state = Crashed(message=str(lost), data=CrashedRun(str(lost)))
         except BaseException as error:
             state = self._run.state
             if state is None or not state.is_final():
                 state = Crashed(message=f"The run was interrupted by {error!r}", data=error)
-        self._worker = self._packed = None
+        self._packed = None
         self.future.end(state)
+        return None
+
+    def _to_call(self, answer: Answer | BaseException | None) -> Message:
+        steps = self._steps
+        if answer is None:
+            effect = next(steps) if self._first is None else self._first
+            self._first = None
+        else:
+            effect = steps.throw(answer) if isinstance(answer, BaseException) else steps.send(answer)
+        return drive_to(Message, steps, effect)
 
     def abandon(self) -> None:
         """End before the start, because the flow run is over."""
@@ -215,40 +217,34 @@ class _SubmittedRun:
         message = "The flow run was interrupted before this run began."
         self.future.end(Cancelled(message=message, data=CancelledRun(message)))
 
-    def _elsewhere(self, steps: Steps[Any]) -> Steps[Any]:
-        """The steps of the run, but for those that are done in a process."""
+    def _elsewhere(self, steps: Steps[Any]) -> Generator[Effect | Message, Any, Any]:
+        """The steps of the run, with a message in the place of the call of the user's function."""
         try:
             effect = next(steps)
             while True:
                 try:
-                    effect = self._redirected(effect)
-                except SerializationError as error:
-                    if self._submitting:
-                        steps.close()
-                        raise
-                    effect = steps.throw(error)
-                    continue
-                try:
-                    answer = yield effect
+                    answer = yield from self._asked(effect)
                 except GeneratorExit:
                     steps.close()
                     raise
                 except BaseException as error:
+                    if self._submitting and isinstance(effect, Call):
+                        steps.close()
+                        raise
                     effect = steps.throw(error)
                 else:
                     effect = steps.send(answer)
         except StopIteration as end:
             return end.value
 
-    def _redirected(self, effect: Effect) -> Effect:
-        """The call of the user's function goes to a process, and what that has packed need not be packed here."""
+    def _asked(self, effect: Effect) -> Generator[Effect | Message, Any, Any]:
         if isinstance(effect, Call) and effect.fn is self._thing.spec.fn:
-            return Io(self._called, (self._message(effect), effect.timeout), True)
+            return self._unpacked((yield self._message(effect)))
         if self._packed is not None and isinstance(effect, Io) and _packs(effect, self._packed[0]):
-            return Io(relabelled, (self._packed[1], *effect.args[1:]), False)
-        return effect
+            return relabelled(self._packed[1], *effect.args[1:])
+        return (yield effect)
 
-    def _message(self, call: Call) -> _Message:
+    def _message(self, call: Call) -> Message:
         context, sendable, thing = current_run(), self._sendable, self._thing
         assert isinstance(context, (TaskRunContext, FlowRunContext))
         run = context.task_run if isinstance(context, TaskRunContext) else context.flow_run
@@ -273,13 +269,10 @@ class _SubmittedRun:
                 f"{kind[0].upper()}{kind[1:]} can't be run in another process: {error}. Leave this out, make it "
                 "inside of the function, or use a ThreadPoolTaskRunner."
             ) from error
-        return _Message(
-            content, [number for number in (remote.thing, remote.around, remote.store) if number is not None]
-        )
+        numbers = [number for number in (remote.thing, remote.around, remote.store) if number is not None]
+        return Message(content, call.timeout, [(number, sendable[number]) for number in numbers])
 
-    def _called(self, message: _Message, timeout: float | None) -> Any:
-        assert self._worker is not None
-        answer = self._worker.call(message, timeout)
+    def _unpacked(self, answer: Answer) -> Any:
         if answer.error is not None:
             raise loads_error(answer.error)
         txn = get_transaction()
@@ -298,14 +291,6 @@ class _SubmittedRun:
 
 def _packs(effect: Io, value: Any) -> bool:
     return getattr(effect.fn, "__func__", None) is ResultStore.pack and effect.args[0] is value
-
-
-class _Message(NamedTuple):
-    """A call, as it is sent."""
-
-    content: bytes
-    numbers: list[int]
-    """What it refers to, which has to be there before."""
 
 
 class _Sendable:
@@ -369,30 +354,26 @@ def _facts(run: Run) -> RunFacts:
 
 
 class _Worker:
-    """A thread of this process, and the process that it has.
+    """A thread of this process, and the worker process that it speaks with.
 
-    The process is started with the first call, and again if it was lost.
+    While calls are short and many wait, the process is given some ahead, so that it need not wait for this thread.
     """
 
-    def __init__(
-        self, waiting: queue.SimpleQueue[_SubmittedRun | None], free: threading.Semaphore, sendable: _Sendable
-    ) -> None:
+    def __init__(self, waiting: queue.SimpleQueue[_SubmittedRun | None], free: threading.Semaphore) -> None:
         self.thread = threading.Thread(target=self._work, name="kept-process", daemon=True)
+        self.process = Process()
         self._waiting = waiting
         self._free = free
-        self._sendable = sendable
-        self._closed = False
-        self._known: set[int] = set()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._connection: Connection
+        self._given: deque[tuple[_SubmittedRun, Message]] = deque()
+        self._short = False
 
     def _work(self) -> None:
         while (run := self._next()) is not None:
-            if self._closed:
-                run.abandon()
-            else:
-                run.finish(self)
-        self._let_go()
+            self._give(run, run.go_on())
+            while self._given:
+                self._look_ahead()
+                self._take_answer()
+        self.process.let_go()
 
     def _next(self) -> _SubmittedRun | None:
         try:
@@ -401,100 +382,42 @@ class _Worker:
             self._free.release()
             return self._waiting.get()
 
-    def call(self, message: _Message, timeout: float | None) -> Answer:
-        """Have the process answer; its log lines are handled on the way.
+    def _give(self, run: _SubmittedRun, message: Message | None) -> None:
+        while message is not None:
+            try:
+                self.process.give(message)
+            except WorkerLost as lost:
+                message = run.go_on(lost)
+            else:
+                self._given.append((run, message))
+                return
 
-        Raises:
-            WorkerLost: it has ended.
-            RunTimeout: it did not come to an end when its time was up, and was killed.
-        """
+    def _look_ahead(self) -> None:
+        while self._short and len(self._given) < _AHEAD and self._waiting.qsize() > _AHEAD:
+            run = self._waiting.get()
+            if run is None:
+                self._waiting.put(None)
+                return
+            message = run.go_on()
+            if message is not None and not self.process.has_room_for(message):
+                while self._given:
+                    self._take_answer()
+            self._give(run, message)
+
+    def _take_answer(self) -> None:
+        run, message = self._given.popleft()
+        began = time.perf_counter()
         try:
-            self._send(message)
-        except OSError:  # killed while it had nothing to do
-            self._forget()
-            self._send(message)
-        until = None if timeout is None else time.monotonic() + timeout + _LATE
-        while True:
-            if until is not None and not self._connection.poll(max(0.0, until - time.monotonic())):
-                self.stop(0)
-                self._forget()
-                raise RunTimeout
-            try:
-                told = pickle.loads(self._connection.recv_bytes())
-            except (EOFError, OSError):
-                raise WorkerLost(self._how_it_ended()) from None
-            if isinstance(told, Answer):
-                return told
-            handle(told)
-
-    def _send(self, message: _Message) -> None:
-        if self._process is None:
-            self._start()
-        for number in message.numbers:
-            if number not in self._known:
-                self._connection.send_bytes(b"D" + number.to_bytes(8, "little") + self._sendable[number])
-                self._known.add(number)
-        self._connection.send_bytes(message.content)
-
-    def _start(self) -> None:
-        self._connection, theirs = Pipe()
-        start = _START.format(path=sys.path, argv=sys.argv[1:], descriptor=theirs.fileno())
-        with theirs:
-            # A session of its own: Ctrl-C is for this process to handle, and what the other one starts can be ended
-            # together with it.
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", start],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
-        if self._closed:
-            self.stop(0)
-
-    def _how_it_ended(self) -> str:
-        self.stop(_LATE)
-        assert self._process is not None
-        code = self._process.returncode
-        self._forget()
-        if self._closed:
-            return "The flow run was interrupted, and the process that ran this was ended."
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
-        return f"The process that ran this was {how}. What other processes ran goes on."
-
-    def _forget(self) -> None:
-        if self._process is not None:
-            self._connection.close()
-        self._process = None
-        self._known.clear()
-
-    def tell_to_end(self) -> None:
-        """Let the process break off what it is at."""
-        self._closed = True
-        self._signal(signal.SIGTERM)
-
-    def stop(self, patience: float) -> None:
-        """See that the process has ended: after `patience` seconds it is killed, with all that it started."""
-        process = self._process
-        if process is not None:
-            try:
-                process.wait(patience)
-            except subprocess.TimeoutExpired:
-                self._signal(signal.SIGKILL)
-                process.wait()
-
-    def _signal(self, number: signal.Signals) -> None:
-        process = self._process
-        if process is not None and process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
-
-    def _let_go(self) -> None:
-        """End the process when it is free, and give it the time to write what it has to write."""
-        if self._process is not None:
-            with contextlib.suppress(OSError):
-                self._connection.send_bytes(b"")
-            self.stop(_PATIENCE)
-            self._forget()
+            answer = self.process.answer(message.timeout)
+        except (WorkerLost, RunTimeout) as lost:
+            not_begun = list(self._given)
+            self._given.clear()
+            self._give(run, run.go_on(lost))
+            for other in not_begun:
+                self._give(*other)
+        else:
+            self._short = time.perf_counter() - began < _SHORT
+            self._give(run, run.go_on(answer))
 
 
 def _pickled(call: RemoteCall, thing: Runnable) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import io
 import pickle
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -17,6 +18,8 @@ from typing import Any, NamedTuple
 from kept.exceptions import SerializationError
 from kept.store.entry import Entry
 from kept.utilities.culprit import find_culprit, kind_of, short
+
+_CHUNK = 64 * 1024
 
 
 class FlowFacts(NamedTuple):
@@ -106,6 +109,74 @@ class NotSent:
 
     def __repr__(self) -> str:
         return f"<not sent to this process: {self._why}>"
+
+
+class Channel:
+    """Messages over a socket, in both directions: eight bytes that say how long it is, and the message.
+
+    What comes is read as much at a time as there is: many small messages cost one system call.
+    """
+
+    def __init__(self, ours: socket.socket) -> None:
+        self._socket = ours
+        self._read = bytearray()
+
+    def fileno(self) -> int:
+        """The descriptor of the socket."""
+        return self._socket.fileno()
+
+    def send(self, content: bytes) -> None:
+        """Send one message. Raises `OSError`."""
+        head = len(content).to_bytes(8, "little")
+        if len(content) <= _CHUNK:
+            self._socket.sendall(head + content)
+        else:
+            self._socket.sendall(head)
+            self._socket.sendall(content)
+
+    def receive(self, timeout: float | None = None) -> bytes | bytearray:
+        """The next message.
+
+        Raises:
+            EOFError, OSError: the other side is gone.
+            TimeoutError: nothing came for so many seconds; the channel can't be used any more.
+        """
+        if timeout is not None:
+            self._socket.settimeout(timeout)
+        content = self._take(int.from_bytes(self._take(8), "little"))
+        if timeout is not None:
+            self._socket.settimeout(None)
+        return content
+
+    def _take(self, size: int) -> bytes | bytearray:
+        read = self._read
+        if size > _CHUNK:
+            return self._take_large(size)
+        while len(read) < size:
+            more = self._socket.recv(_CHUNK)
+            if not more:
+                raise EOFError
+            read += more
+        taken = bytes(read[:size])
+        del read[:size]
+        return taken
+
+    def _take_large(self, size: int) -> bytearray:
+        taken = bytearray(size)
+        have = min(len(self._read), size)
+        taken[:have] = self._read[:have]
+        del self._read[:have]
+        with memoryview(taken) as view:
+            while have < size:
+                count = self._socket.recv_into(view[have:])
+                if not count:
+                    raise EOFError
+                have += count
+        return taken
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._socket.close()
 
 
 def dumps(value: Any, what: str, by_reference: bool = False) -> bytes:

@@ -7,12 +7,12 @@ import os
 import pickle
 import select
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
 from kept.context import FlowRun, FlowRunContext, Run, TaskRun, TaskRunContext, enter_run, enter_tags
@@ -27,7 +27,7 @@ from kept.results import ResultStore
 from kept.settings import get_current_settings
 from kept.settings.current import adopt
 from kept.task_runners.threads import ThreadPoolTaskRunner
-from kept.task_runners.travel import Answer, Around, FlowAround, RemoteCall, RunFacts, dumps, dumps_error
+from kept.task_runners.travel import Answer, Around, Channel, FlowAround, RemoteCall, RunFacts, dumps, dumps_error
 from kept.transactions import Transaction, activate
 
 _LAST_WORDS = 1.0
@@ -42,7 +42,7 @@ def main(descriptor: int) -> None:
     # Whoever presses Ctrl-C means the program that started this one, which will say what to do.
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, _end)
-    worker = _Worker(Connection(descriptor))
+    worker = _Worker(Channel(socket.socket(fileno=descriptor)))
     threading.Thread(target=worker.end_with_parent, name="kept-parent", daemon=True).start()
     worker.serve()
 
@@ -52,30 +52,31 @@ def _end(*_: object) -> NoReturn:
 
 
 class _Worker:
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
         self._sending = threading.Lock()
-        self._sent: dict[int, bytes] = {}
+        self._sent: dict[int, bytes | bytearray] = {}
         self._known: dict[int, Any] = {}
         self._contexts: dict[int, contextvars.Context] = {}
         self._around = -1
+        self._left = False
         self._forwarder = Forwarder(self._send)
 
     def serve(self) -> None:
         """Answer calls until an empty message comes. What is sent for them to refer to comes with its number before."""
-        while content := self._connection.recv_bytes():
+        while content := self._channel.receive():
             if content[:1] == b"D":
                 self._sent[int.from_bytes(content[1:9], "little")] = content[9:]
             else:
                 self._send(self._answer(content))
-        self._connection.close()
+        self._left = True
 
     def end_with_parent(self) -> None:
         """End this process when the one that started it is gone, whatever is being done."""
         hangup = select.poll()
-        hangup.register(self._connection.fileno(), 0)
+        hangup.register(self._channel.fileno(), 0)
         hangup.poll()
-        if not self._connection.closed:
+        if not self._left:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(_LAST_WORDS)
             os._exit(1)
@@ -83,9 +84,9 @@ class _Worker:
     def _send(self, message: Any) -> None:
         content = pickle.dumps(message, 5)
         with self._sending:
-            self._connection.send_bytes(content)
+            self._channel.send(content)
 
-    def _answer(self, content: bytes) -> Answer:
+    def _answer(self, content: bytes | bytearray) -> Answer:
         try:
             call: RemoteCall = pickle.loads(content)
             return self._context(call.around).run(self._called, call)
