@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from typing import Any
 
@@ -376,3 +377,12 @@ def test_the_futures_that_async_code_waits_for_may_be_many() -> None:
         return sum(await asyncio.gather(*waiting))
 
     assert asyncio.run(asyncio.wait_for(f(), timeout=60)) == sum(range(1, 61))
+
+
+def test_a_call_that_is_never_awaited_is_told_by_the_name_of_the_task() -> None:
+    @task
+    async def fetch() -> None: ...
+
+    with pytest.warns(RuntimeWarning, match="coroutine 'fetch' was never awaited"):
+        fetch()
+        gc.collect()

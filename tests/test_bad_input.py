@@ -244,6 +244,13 @@ def test_a_call_that_does_not_fit_shows_the_signature(decorate: Any, args: Any, 
     refused(ParameterBindError, lambda: step(*args, **kwargs), "'step'", what, "(x: 'int', y: 'int' = 2)")
 
 
+def test_a_misspelt_argument_is_told_with_the_nearest_right_one() -> None:
+    @flow
+    def report(customer: str, month: int = 1) -> None: ...
+
+    refused(ParameterBindError, lambda: report("acme", mont=2), "flow 'report'", "'mont'", "Did you mean 'month'?")  # type: ignore[call-overload]
+
+
 def test_flow_parameters_that_do_not_fit_their_annotations_are_all_named() -> None:
     @flow
     def typed(x: int, y: float) -> None: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import sys
 from collections.abc import Callable, Mapping
@@ -84,7 +85,7 @@ class Binder:
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
-            hint = f" {_CLASS_HINT}" if self._of_class else ""
+            hint = f" {_CLASS_HINT}" if self._of_class else self._nearest(kwargs)
             raise ParameterBindError(
                 f"Error binding parameters for {self.label}: {error}. Its signature is {self.signature}; it was "
                 f"called with {len(args)} positional arguments and the keywords {sorted(kwargs)}.{hint}"
@@ -95,6 +96,11 @@ class Binder:
                 f"{self.label[0].upper()}{self.label[1:]} got {bound.arguments['cls']!r} as its class. {_CLASS_HINT}"
             )
         return dict(bound.arguments)
+
+    def _nearest(self, kwargs: Mapping[str, Any]) -> str:
+        unknown = next((name for name in kwargs if name not in self.names), "")
+        near = difflib.get_close_matches(unknown, self.names, n=1)
+        return f" Did you mean {near[0]!r}?" if near else ""
 
     def call(self, parameters: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The positional and keyword arguments that pass these parameters."""

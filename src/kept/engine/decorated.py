@@ -186,7 +186,9 @@ class Decorated(Generic[P, R]):
         if self.spec.is_generator or self.spec.hides_async:
             return self._called_in_pieces(parameters, return_state, wait_for)
         if self.spec.is_async:
-            return self._called_async(parameters, return_state, wait_for)
+            coroutine = self._called_async(parameters, return_state, wait_for)
+            coroutine.__qualname__ = self.spec.name  # type: ignore[attr-defined]  # "... was never awaited", says Python
+            return coroutine
         state = drive(self.new_run(parameters).steps(wait_for))
         return state if return_state else state.result()
 
