@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
-from typing import Any
+from typing import Any, TypeVar
 
 from typing_extensions import assert_type
 
 from kept import Flow, State, Task, flow, task
+
+T = TypeVar("T")
 
 
 @task
@@ -36,6 +38,15 @@ async def lines(count: int) -> AsyncGenerator[str, None]:
     yield "line"
 
 
+@task
+def first(values: list[T]) -> T:
+    return values[0]
+
+
+@task
+def star(a: int, *rest: int, b: str = "", **more: float) -> None: ...
+
+
 @flow
 def total(xs: list[int], *, scale: float = 1.0) -> float:
     assert_type(add(1), str)
@@ -44,6 +55,9 @@ def total(xs: list[int], *, scale: float = 1.0) -> float:
     assert_type(add(1, return_state=True).result(), str)
     assert_type(add(1, wait_for=[add.submit(2)]), str)
     assert_type(anything(1), Any)
+    assert_type(first(["a"]), str)
+    assert_type(first.submit([b"a"]).result(), bytes)
+    assert_type(star(1, 2, 3, b="b", c=1.0), None)
     assert_type(pages(1), Generator[str, None, int])
     assert_type(list(pages(1)), list[str])
     assert_type(pages(1, return_state=True).result(), list[str])
@@ -76,6 +90,8 @@ def wrong() -> None:
     add(1, wait_for=3)  # type: ignore
     fetch(1)  # type: ignore
     total([1], 2.0)  # type: ignore
+    star("a")  # type: ignore
+    star(1, b=2)  # type: ignore
     number: int = add(1)  # type: ignore
     add.sumbit(1)  # type: ignore
     print(number)
