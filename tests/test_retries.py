@@ -10,7 +10,7 @@ from kept import flow, task
 from kept.cache_policies import INPUTS
 from kept.context import TaskRunContext
 from kept.engine.attempts import _jittered
-from kept.exceptions import ConfigurationError
+from kept.exceptions import ConfigurationError, ParameterTypeError
 from kept.settings import (
     KEPT_TASK_DEFAULT_RETRIES,
     KEPT_TASK_DEFAULT_RETRY_DELAY_SECONDS,
@@ -262,3 +262,9 @@ def test_what_was_called_inside_a_failed_try_hits_in_the_next_one() -> None:
 def test_too_many_delays_are_refused() -> None:
     with pytest.raises(ConfigurationError):
         task(Flaky(0), retry_delay_seconds=[0] * 51)
+
+
+@pytest.mark.parametrize("factor", [-1, "10", True, None])
+def test_a_factor_that_is_no_time_is_refused(factor: Any) -> None:
+    with pytest.raises(ParameterTypeError, match="exponential_backoff\\(\\) takes a number of seconds, 0 or more"):
+        exponential_backoff(factor)

@@ -443,10 +443,12 @@ def test_a_transaction_begins_with_its_block_and_knows_the_one_around() -> None:
     assert repr(outer) == "Transaction(key='outer', state=COMMITTED)"
 
 
-def test_the_isolation_level_can_be_given_by_its_name() -> None:
-    level: Any = "SERIALIZABLE"
-    with transaction(key="mine", isolation_level=level) as txn:
+def test_the_isolation_level_and_the_commit_mode_can_be_given_by_name() -> None:
+    names: Any = {"isolation_level": "SERIALIZABLE", "commit_mode": "EAGER"}
+    with transaction(key="mine", **names) as txn:
         assert txn.isolation_level is SERIALIZABLE
+        assert txn.commit_mode is CommitMode.EAGER
+        assert txn.commit_mode == "EAGER"
         assert get_result_store().locks().is_locked("mine")
         with transaction(key="mine"):
             pass  # the lock is held around: waiting for it would never end

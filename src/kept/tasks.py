@@ -19,6 +19,7 @@ from kept.engine.spec import (
     task_spec,
 )
 from kept.engine.tasks import TaskRunSteps
+from kept.exceptions import ParameterTypeError
 from kept.fingerprint.source import source_digest
 from kept.task_runners.background import background
 from kept.utilities.hashing import hash_objects
@@ -173,9 +174,15 @@ def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
     Arguments:
         backoff_factor: the first delay in seconds.
 
+    Raises:
+        ParameterTypeError: it is no number, or less than 0.
+
     >>> exponential_backoff(10)(3)
     [10, 20, 40]
     """
+
+    if isinstance(backoff_factor, bool) or not isinstance(backoff_factor, (int, float)) or backoff_factor < 0:
+        raise ParameterTypeError(f"exponential_backoff() takes a number of seconds, 0 or more, not {backoff_factor!r}.")
 
     def delays(retries: int) -> list[float]:
         return [backoff_factor * 2**retry for retry in range(retries)]

@@ -35,7 +35,7 @@ _UNSET = object()
 _log = logging.getLogger("kept.transactions")
 
 
-class IsolationLevel(enum.Enum):
+class IsolationLevel(str, enum.Enum):
     """How transactions with the same key are kept apart."""
 
     READ_COMMITTED = "READ_COMMITTED"
@@ -44,7 +44,7 @@ class IsolationLevel(enum.Enum):
     """One at a time, by a lock on the key."""
 
 
-class CommitMode(enum.Enum):
+class CommitMode(str, enum.Enum):
     """When a transaction publishes what it has staged."""
 
     EAGER = "EAGER"
@@ -55,7 +55,7 @@ class CommitMode(enum.Enum):
     """Only when told to."""
 
 
-class TransactionState(enum.Enum):
+class TransactionState(str, enum.Enum):
     """Where a transaction stands."""
 
     PENDING = "PENDING"
@@ -190,7 +190,8 @@ class BaseTransaction:
     def beginning(self) -> Steps[None]:
         """Take the place inside the transaction around, lock the key if need be, and see what is kept under it."""
         parent = self.parent = _active.get()
-        self.commit_mode = self.commit_mode or (parent.commit_mode if parent else CommitMode.LAZY)
+        mode = self.commit_mode or (parent.commit_mode if parent else None)
+        self.commit_mode = CommitMode(mode or CommitMode.LAZY)
         isolation = self.isolation_level or (parent.isolation_level if parent else None)
         self.isolation_level = IsolationLevel(isolation or IsolationLevel.READ_COMMITTED)
         self._named = self.key is not None
