@@ -53,6 +53,7 @@ UNITS = (
     "tasks",
     "flows",
     "assets",
+    "client",
     "artifacts",
     "variables",
     "concurrency",

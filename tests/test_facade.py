@@ -45,6 +45,7 @@ MODULES = {
     "kept.locking.filesystem": "FileSystemLockManager",
     "kept.context": "get_run_context FlowRunContext TaskRunContext TagsContext tags",
     "kept.runtime": "flow_run task_run deployment",
+    "kept.client.schemas.objects": "FlowRun TaskRun State StateType",
     "kept.assets": "materialize Asset AssetProperties add_asset_metadata MaterializingTask",
     "kept.settings": (
         "temporary_settings get_current_settings Settings KEPT_HOME KEPT_LOCAL_STORAGE_PATH "

@@ -31,6 +31,7 @@ from kept.futures import (
     wait,
 )
 from kept.states import Completed, Failed, State
+from kept.task_runners import ThreadPoolTaskRunner
 from kept.utilities.annotations import quote
 
 
@@ -172,6 +173,22 @@ def test_as_completed_gives_each_as_it_ends() -> None:
 def test_as_completed_gives_a_future_once_however_often_it_is_listed() -> None:
     one = done()
     assert list(as_completed([one, one])) == [one]
+
+
+def test_as_completed_in_a_task_runs_itself_what_no_thread_is_left_for() -> None:
+    @task
+    def one(x: int) -> int:
+        return x
+
+    @task
+    def several() -> list[int]:
+        return sorted(future.result() for future in as_completed([one.submit(i) for i in range(3)]))
+
+    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
+    def f() -> Any:
+        return several.submit().result(timeout=30)
+
+    assert f() == [0, 1, 2]
 
 
 def test_as_completed_gives_up_in_time_and_says_how_many_are_left() -> None:

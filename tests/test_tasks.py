@@ -326,6 +326,23 @@ def test_map_over_nothing_gives_no_futures() -> None:
     assert f() == []
 
 
+def test_what_is_waited_for_may_stand_alone_or_in_any_container() -> None:
+    @task
+    def bad() -> None:
+        raise ValueError
+
+    @flow
+    def f() -> list[str]:
+        failed = bad.submit()
+        containers: list[Any] = [failed, {"a": {failed}}, ([failed],), {failed: 1}, bad(return_state=True)]
+        states = [add.submit(1, wait_for=waits, return_state=True) for waits in containers]
+        states += [add(1, wait_for=waits, return_state=True) for waits in containers]
+        assert add(1, wait_for=allow_failure(failed)) == 2
+        return [state.name for state in states]
+
+    assert set(f()) == {"NotReady"}
+
+
 def test_wait_for_of_a_map_holds_for_each_run() -> None:
     gate, seen = threading.Event(), []
 

@@ -298,7 +298,12 @@ def as_completed(futures: Iterable[KeptFuture[T]], timeout: float | None = None)
     ended: queue.SimpleQueue[KeptFuture[T]] = queue.SimpleQueue()
     for future in everyone:
         future.add_done_callback(ended.put)
+    not_helped = iter(everyone)
     for count in range(len(everyone)):
+        while timeout is None and ended.empty() and (next_one := next(not_helped, None)) is not None:
+            help = getattr(next_one, "_help", None)
+            if help is not None:
+                help()
         try:
             future = ended.get(timeout=_left(deadline))
         except queue.Empty:

@@ -31,13 +31,14 @@ from kept.engine.spec import Options, Spec, check_callable, checked
 from kept.exceptions import ConfigurationError, MissingContextError, ParameterTypeError
 from kept.futures import KeptFuture, KeptFutureList
 from kept.states import State
+from kept.utilities.annotations import BaseAnnotation
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 T = TypeVar("T")
 Self = TypeVar("Self", bound="Decorated[..., Any]")
 Hook = TypeVar("Hook", bound=Callable[..., Any])
-WaitFor = Iterable[Any] | None
+WaitFor = Iterable[Any] | KeptFuture[Any] | State[Any] | None
 Async = Coroutine[Any, Any, T]
 
 if TYPE_CHECKING:
@@ -297,6 +298,8 @@ class Decorated(Generic[P, R]):
         return [future.state for future in futures]
 
     def _listed(self, wait_for: WaitFor) -> list[Any] | None:
+        if isinstance(wait_for, (KeptFuture, State, BaseAnnotation, dict)):
+            return [wait_for]
         try:
             return None if wait_for is None else list(wait_for)
         except TypeError:

@@ -169,7 +169,7 @@ class RunSteps:
             self.prepare()
         except Exception as error:
             self.write(logging.ERROR, str(error))
-            return Failed(message=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}", data=error)
+            return Failed(message=f"{type(error).__name__}: {' '.join(str(error).split())}", data=error)
         if not self.rules.off:
             self.identity = self._identify()
             if self.identity is not None:

@@ -1,0 +1,3 @@
+"""The types of runs and states, for annotations of hooks."""
+
+from __future__ import annotations
