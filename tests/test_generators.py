@@ -320,6 +320,16 @@ def test_an_async_generator_is_closed_early(log: Any) -> None:
     assert "Finished in state Closed" in log
 
 
+def test_what_the_loop_closes_at_its_end_is_closed_too(log: Any) -> None:
+    async def main() -> None:
+        async for _ in slowly_to(3):
+            break
+
+    asyncio.run(main())
+    assert "Finished in state Closed" in log
+    assert "Crash" not in log
+
+
 def test_a_consumer_that_is_cancelled_while_it_waits_crashes_the_run(log: Any) -> None:
     @task
     async def waits() -> AsyncIterator[int]:

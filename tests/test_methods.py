@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kept import flow, task
+from kept import Flow, Task, flow, task
 from kept.cache_policies import INPUTS
 from kept.exceptions import ParameterBindError
 from kept.states import State
@@ -217,6 +217,14 @@ def test_bound_tasks_are_equal_as_bound_methods_are() -> None:
     assert shop.cost != 3
     assert shop.cost.__self__ is shop
     assert shop.cost.__func__ is Shop.cost
+
+
+def test_a_bound_task_is_a_task() -> None:
+    for method in (Shop(3).cost, Shop.cost, Shop.below, Shop(3).static_above, Shop.static_below):
+        assert isinstance(method, Task)
+    for method in (Shop(3).sale, Shop.branch, Shop.free, Shop.gift):
+        assert isinstance(method, Flow)
+        assert not isinstance(method, Task)
 
 
 def test_a_bound_task_has_all_that_the_task_has() -> None:

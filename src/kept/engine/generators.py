@@ -179,13 +179,15 @@ async def aiterated(
     context: contextvars.Context, new_run: Callable[[], Any], wait_for: Any
 ) -> AsyncGenerator[Any, Any]:
     """`iterated`, for async generators."""
+    import asyncio  # noqa: PLC0415 - here it is loaded already
+
     run = context.run(new_run)
     steps = run.steps(wait_for)
     got = await _within(context, advance_async(steps))
     while isinstance(got, Yield):
         try:
             demand = Demand("send", (yield got.value))
-        except GeneratorExit:
+        except (GeneratorExit, asyncio.CancelledError):  # a loop that ends closes what is left by cancelling
             _closed(await _within(context, advance_async(steps, CLOSE)))
             raise
         except BaseException as error:
