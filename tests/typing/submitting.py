@@ -90,6 +90,17 @@ def everyone(names: list[str]) -> float:
     return sum(customer.map(names).result())
 
 
+def in_the_background() -> None:
+    assert_type(size.delay("a", unit=2), KeptFuture[int])
+    assert_type(read.delay("a").result(), str)
+    assert_type(size.apply_async(["a"], {"unit": 2}), KeptFuture[int])
+    assert_type(read.apply_async(args=["a"], wait_for=[size.delay("a")]).result(), str)
+    assert_type(customer.delay("a").result(), float)
+    assert_type(size.map(["a"], deferred=True).result(), list[int])
+    size.delay(1)  # type: ignore
+    size.apply_async("a", 3)  # type: ignore
+
+
 def around() -> None:
     with tags("nightly") as now:
         assert_type(now, set[str])

@@ -39,6 +39,7 @@ T = TypeVar("T")
 Self = TypeVar("Self", bound="Decorated[..., Any]")
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 WaitFor = Iterable[Any] | KeptFuture[Any] | State[Any] | None
+Named = Mapping[str, Any] | None
 Async = Coroutine[Any, Any, T]
 
 if TYPE_CHECKING:
@@ -308,7 +309,7 @@ class Decorated(Generic[P, R]):
             ) from None
 
     @overload
-    def delay(self: Decorated[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> KeptFuture[T]: ...
+    def delay(self: Decorated[P, Async[T]], /, *args: P.args, **kwargs: P.kwargs) -> KeptFuture[T]: ...
 
     @overload
     def delay(self, /, *args: P.args, **kwargs: P.kwargs) -> KeptFuture[R]: ...
@@ -320,13 +321,31 @@ class Decorated(Generic[P, R]):
         """
         return self.apply_async(args, kwargs)
 
+    @overload
+    def apply_async(
+        self: Decorated[..., Async[T]],
+        args: Iterable[Any] | None = None,
+        kwargs: Named = None,
+        wait_for: WaitFor = None,
+        dependencies: Named = None,
+    ) -> KeptFuture[T]: ...
+
+    @overload
     def apply_async(
         self,
         args: Iterable[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
+        kwargs: Named = None,
         wait_for: WaitFor = None,
-        dependencies: Mapping[str, Any] | None = None,
-    ) -> KeptFuture[Any]:
+        dependencies: Named = None,
+    ) -> KeptFuture[R]: ...
+
+    def apply_async(
+        self,
+        args: Iterable[Any] | None = None,
+        kwargs: Named = None,
+        wait_for: WaitFor = None,
+        dependencies: Named = None,
+    ) -> Any:
         """`delay`, with the arguments as a list and a dict.
 
         Arguments:
@@ -343,8 +362,7 @@ class Decorated(Generic[P, R]):
                 "Pass the futures in args or kwargs if it needs their values, in wait_for if it only has to wait."
             )
         parameters = self.spec.binder.bind(tuple(args or ()), kwargs or {})
-        future: KeptFuture[Any] = self._runner(deferred=True).submit(self, parameters, self._listed(wait_for))
-        return future
+        return self._runner(deferred=True).submit(self, parameters, self._listed(wait_for))
 
     @staticmethod
     def _background() -> Any:
