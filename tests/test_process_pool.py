@@ -18,9 +18,10 @@ from kept import flow, get_run_logger, runtime, task
 from kept.cache_policies import INPUTS
 from kept.context import FlowRunContext
 from kept.exceptions import ConfigurationError, CrashedRun, SerializationError
+from kept.results import KeptResult
 from kept.settings import KEPT_TASKS_RUNNER_PROCESS_POOL_MAX_WORKERS, temporary_settings
 from kept.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
-from kept.testing import check_task_runner
+from kept.testing import check_task_runner, memory_store
 from kept.transactions import get_transaction, transaction
 from tests.conftest import Lines
 
@@ -218,6 +219,106 @@ def test_large_kept_results_are_written_by_the_process_and_mapped_here() -> None
     assert there == here == 7_000_000
     assert entry.blob is not None
     assert entry.run.startswith("make")
+
+
+def test_kept_inputs_are_read_by_the_process_that_needs_them() -> None:
+    @task(cache_policy=INPUTS)
+    def make(size: int) -> bytes:
+        return bytes(size)
+
+    @task(cache_policy=INPUTS)
+    def sizes(one: bytes, more: dict[str, list[bytes]]) -> list[int]:
+        return [len(one), len(more["x"][0])]
+
+    @flow(task_runner=two)
+    def f() -> Any:
+        made = make.submit(2_000_000)
+        made.wait()
+        state = made.state
+        assert isinstance(state.data, KeptResult)
+        # Nobody but the worker can read it now: the blob is there, the value no longer in memory.
+        state.data._value = KeptResult._UNREAD
+        found = sizes.submit(made, {"x": [made]}).result()
+        assert state.data._value is KeptResult._UNREAD
+        # Lost from the store, it travels by value.
+        value = made.result()
+        state.data.store.blobs.delete([state.data.entry.blob])
+        return found, same.submit(made).result() == value
+
+    assert f() == ([2_000_000, 2_000_000], True)
+
+
+def test_results_kept_in_memory_or_in_the_users_own_files_come_back_by_value() -> None:
+    class Files:
+        def __init__(self) -> None:
+            self.content: dict[str, bytes] = {}
+
+        def read_path(self, path: str) -> bytes:
+            return self.content[path]
+
+        def write_path(self, path: str, content: bytes) -> None:
+            self.content[path] = content
+
+    @task(cache_policy=INPUTS)
+    def make(n: int) -> bytes:
+        return bytes(n)
+
+    @flow(task_runner=two)
+    def f(step: Any) -> Any:
+        made = step.submit(1_000_000)
+        return len(made.result()), len(same.submit(made).result()), step.submit(1_000_000, return_state=True).name
+
+    with memory_store():
+        assert f(make) == (1_000_000, 1_000_000, "Cached")
+    assert f(make.with_options(result_storage=Files())) == (1_000_000, 1_000_000, "Cached")
+
+
+def test_a_call_that_does_not_stop_when_its_time_is_up_is_killed() -> None:
+    @task(timeout_seconds=0.2)
+    def stuck() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+        time.sleep(100)
+
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+    def f() -> Any:
+        late, after = stuck.submit(), same.submit(1)
+        late.wait()
+        return late.state.name, after.result()
+
+    assert f() == ("TimedOut", 1)
+
+
+def test_all_that_has_not_ended_can_be_cancelled() -> None:
+    @task
+    def forever() -> None:
+        time.sleep(100)
+
+    @flow
+    def f() -> Any:
+        with ProcessPoolTaskRunner(max_workers=1) as runner:
+            futures = [runner.submit(forever, {}) for _ in range(3)]
+            while not children():
+                time.sleep(0.01)
+            runner.cancel_all()
+            return [future.state.name for future in futures if not future.wait()]
+
+    names = f()
+    assert names[1:] == ["Cancelled", "Cancelled"]
+    assert names[0] in ("Crashed", "Cancelled")
+
+
+def test_parameters_of_the_flow_that_can_not_travel_are_missed_only_where_they_are_needed() -> None:
+    @task
+    def look() -> Any:
+        return sorted(runtime.flow_run.parameters), str(runtime.flow_run.parameters["lock"])
+
+    @flow(task_runner=two, validate_parameters=False)
+    def f(lock: Any, x: int) -> Any:
+        return look.submit().result()
+
+    names, lock = f(threading.Lock(), 1)
+    assert names == ["lock", "x"]
+    assert "not sent to this process" in lock
 
 
 def test_hooks_policies_and_conditions_run_in_this_process() -> None:

@@ -543,6 +543,9 @@ class Unread:
     def __init__(self, data: Loadable) -> None:
         self.data = data
 
+    def __reduce__(self) -> Any:
+        return self.data.reference()  # it is the value that is wanted there
+
 
 class Resolver:
     """Replaces handles by values, as the `swap` of `replace_handles`, and remembers what it learns on the way.

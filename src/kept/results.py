@@ -21,6 +21,7 @@ from kept.exceptions import (
     ParameterTypeError,
     SerializationError,
 )
+from kept.filesystems import LocalFileSystem
 from kept.fingerprint import data_fingerprint
 from kept.locking.filesystem import FileSystemLockManager
 from kept.locking.memory import MemoryLockManager
@@ -28,6 +29,7 @@ from kept.serializers import CompressedSerializer, PickleSerializer, Serializer
 from kept.settings import Settings, get_current_settings
 from kept.states import Loadable, moment
 from kept.store import Entry, Miss, Store, open_store
+from kept.store.disk import DiskBlobs
 from kept.store.objects import ObjectBlobs, ObjectEntries
 
 INLINE_LIMIT = 32 * 1024
@@ -104,12 +106,30 @@ class KeptResult(Loadable):
             )
         return value
 
+    def reference(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """The place in the store if another process can read it there, else the value.
+
+        Raises:
+            MissingResult: it is lost from the store, and was changed in memory since.
+        """
+        entry, store = self.entry, self.store
+        if entry.blob is None or (store.shared and not isinstance(store.blobs.open(entry.blob), Miss)):
+            return _fetched, (store, entry)
+        value = self.load_result()
+        if data_fingerprint(value) != entry.fingerprint:
+            raise MissingResult(f"The result kept under {entry.key!r} was changed in memory, and its original is lost.")
+        return _rebuild, (value,)
+
     def __reduce__(self) -> Any:
         return _rebuild, (self.load_result(),)
 
 
 def _rebuild(value: Any) -> Any:
     return value
+
+
+def _fetched(store: ResultStore, entry: Entry) -> Any:
+    return KeptResult(store, entry).load_copy()
 
 
 class ResultStore:
@@ -141,6 +161,8 @@ class ResultStore:
         # A value that comes back changed is not the one that was fingerprinted: it is hashed when it is passed on.
         self.faithful = _is_faithful(self.serializer)
         """Whether a value comes back as it was."""
+        self.shared = _is_shared(storage.blobs)
+        """Whether other processes of this machine see the payloads. What a user's own file system does is not known."""
         self.lock_manager = lock_manager
         # With entries elsewhere, payloads belong where the user put them, however small.
         self.slow = isinstance(self.entries, ObjectEntries)
@@ -414,6 +436,12 @@ def _path_of(text: str) -> Path:
 def _is_filesystem(storage: Any) -> bool:
     verbs: list[Callable[..., Any] | None] = [getattr(storage, verb, None) for verb in ("read_path", "write_path")]
     return not isinstance(storage, type) and all(callable(verb) for verb in verbs)
+
+
+def _is_shared(blobs: Any) -> bool:
+    return isinstance(blobs, DiskBlobs) or (
+        isinstance(blobs, ObjectBlobs) and isinstance(blobs.filesystem, LocalFileSystem)
+    )
 
 
 def _is_faithful(serializer: Serializer) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast, overload
 
@@ -73,6 +73,10 @@ class Loadable:
 
     def load_copy(self) -> Any:
         """A copy of the value, shared with nobody; raises `MissingResult` if it can't be had any more."""
+        raise NotImplementedError
+
+    def reference(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """How another process comes to the value: a function to call there, and its arguments."""
         raise NotImplementedError
 
 

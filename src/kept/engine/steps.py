@@ -49,6 +49,7 @@ class RunSteps:
         rules: what applies to the run.
         context: what the code of the run sees of it; a subclass sets it.
         label: what log lines call the run.
+        elsewhere: whether the function is called in another process, which reads for itself what is kept.
         collects: whether the values of a generator are remembered: if they are kept, or asked for in the state.
     """
 
@@ -56,6 +57,7 @@ class RunSteps:
         "collects",
         "context",
         "decision",
+        "elsewhere",
         "flow",
         "identity",
         "label",
@@ -98,6 +100,7 @@ class RunSteps:
         self.not_kept = ""
         self.saved = 0.0
         self.collects = rules.persist
+        self.elsewhere = False
         self.context: Any = None
 
     @property
@@ -209,6 +212,11 @@ class RunSteps:
         policy = self.rules.policy
         seen = self.inputs_are_read or self.rules.storage_key is not None or bool(self.spec.options.on_completion)
         return seen or self.rules.run_name is not None or (policy is not None and policy.reads_values)
+
+    def _shows_inputs(self) -> bool:
+        """Whether the user's code may look at the inputs of a run that computes, besides its function."""
+        options = self.spec.options
+        return bool(options.on_running or options.on_failure or getattr(options, "retry_condition_fn", None))
 
     def _read_inputs(self) -> None:
         """Put copies of kept values where nothing but their fingerprints was known."""
@@ -336,7 +344,8 @@ class RunSteps:
 
     def _compute(self) -> Steps[State[Any]]:
         key = self.identity.key if self.identity is not None else None
-        self._read_inputs()
+        if not self.elsewhere or self._shows_inputs():
+            self._read_inputs()
         txn = Transaction(key, self.rules.store, parent=get_transaction(), of_task=True)
         began = time.perf_counter()
         if self.holds_results_back:
@@ -393,6 +402,8 @@ class RunSteps:
             return None
 
     def _key_has_changed(self, key: str) -> bool:
+        if self.elsewhere:  # the function was given copies
+            return False
         self.resolver = None
         again = self._identify()
         return again is None or again.key != key

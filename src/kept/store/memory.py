@@ -19,6 +19,9 @@ class MemoryEntries:
         self._entries: dict[str, Entry] = {}
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type[MemoryEntries], tuple[()]]:
+        return (type(self), ())  # another process has a memory of its own
+
     def get(self, key: str) -> Entry | Miss:
         return self._entries.get(key, _NOT_KEPT)
 
@@ -46,6 +49,9 @@ class MemoryBlobs:
 
     def __init__(self) -> None:
         self._blobs: dict[str, bytes] = {}
+
+    def __reduce__(self) -> tuple[type[MemoryBlobs], tuple[()]]:
+        return (type(self), ())  # as above
 
     def put(self, chunks: Sequence[bytes | memoryview]) -> str:
         content = b"".join(chunks)

@@ -163,6 +163,7 @@ class _SubmittedRun:
         self._sendable = sendable
         self._context = contextvars.copy_context()
         steps = thing.new_run(parameters)
+        steps.elsewhere = True
         self.future: KeptConcurrentFuture[Any] = KeptConcurrentFuture(steps.run)
         self._run: Any = steps.run
         self._steps: Any = self._elsewhere(steps.steps(wait_for))

@@ -193,7 +193,7 @@ def _printing(logged: bool) -> Iterator[None]:
 
 
 def _answer_with(value: Any, store: ResultStore | None) -> Answer:
-    if store is not None and store.faithful and not is_outcome(value):
+    if store is not None and store.faithful and store.shared and not is_outcome(value):
         try:
             return Answer(entry=store.pack(value, ""))
         except Exception:  # the run itself will say why its result is not kept
