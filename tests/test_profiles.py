@@ -104,7 +104,11 @@ class TestCommands:
         [
             ("profile use nihgtly", "There is no profile 'nihgtly' in {file}; did you mean 'nightly'?"),
             ("profile inspect zzz", "There is no profile 'zzz' in {file}; there is 'default', 'nightly'."),
-            ("-p zzz config view", "There is no profile 'zzz' in {file}; there is 'default', 'nightly'."),
+            (
+                "-p zzz config view",
+                "There is no profile 'zzz' in {file}; there is 'default', 'nightly'. Correct it: KEPT_PROFILE names it "
+                "as the active one.",
+            ),
             ("profile delete nightly", "Profile 'nightly' is the active one: `kept profile use` another one first."),
             ("profile delete default", "Profile 'default' is not in {file}: it sets nothing, and is always there."),
             (
@@ -150,6 +154,14 @@ class TestCommands:
             assert (done.code, done.err.count("\n")) == (1, 1)
             assert str(desk.file) in done.err and message in done.err
         assert desk.file.read_text() == text
+
+    def test_an_active_profile_that_is_gone_is_said_with_the_cure(self, desk: Desk) -> None:
+        desk.write("active = 'gone'\n")
+        done = desk.kept("config view")
+        assert "There is no profile 'gone'" in done.err
+        assert "Choose another one with `kept profile use`: the file names it as the active one." in done.err
+        assert desk.kept("profile use default").code == 0
+        assert desk.kept("config view").code == 0
 
     def test_what_wins_over_the_profile_is_said(self, desk: Desk) -> None:
         (desk.folder / "kept.toml").write_text("debug_mode = true\n")

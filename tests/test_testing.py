@@ -17,6 +17,7 @@ from kept.cache_policies import INPUTS
 from kept.results import ResultStore, get_result_store
 from kept.settings import KEPT_HOME, get_current_settings, temporary_settings
 from kept.store import MemoryEntries
+from kept.task_runners import ProcessPoolTaskRunner
 from kept.testing.utilities import kept_test_harness, memory_store
 
 PROJECT = Path(__file__).parents[1]
@@ -25,6 +26,11 @@ PROJECT = Path(__file__).parents[1]
 @task(cache_policy=INPUTS, persist_result=True)
 def double(x: int) -> int:
     return 2 * x
+
+
+@task(cache_policy=INPUTS)
+def large(size: int) -> bytes:
+    return bytes(size)
 
 
 @flow
@@ -152,14 +158,23 @@ class TestTheStoreInMemory:
             assert threads() == [2, 4, 6]
             assert len(list(store.entries.scan())) == 4
 
+    def test_takes_what_worker_processes_compute(self) -> None:
+        @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+        def elsewhere() -> list[int]:
+            return [len(large.submit(size).result()) for size in (10, 1_000_000, 10)]
+
+        with memory_store() as store:
+            assert elsewhere() == [10, 1_000_000, 10]
+            assert len(list(store.entries.scan())) == 2
+
     def test_keeps_large_results_as_copies(self) -> None:
         @task(persist_result=True, cache_policy=INPUTS)
-        def large(size: int) -> bytearray:
+        def buffer(size: int) -> bytearray:
             return bytearray(size)
 
         with memory_store():
-            large(1_000_000)[0] = 1
-            kept = large(1_000_000, return_state=True)
+            buffer(1_000_000)[0] = 1
+            kept = buffer(1_000_000, return_state=True)
             assert kept.name == "Cached"
             assert kept.result()[0] == 0
 

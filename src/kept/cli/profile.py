@@ -27,7 +27,7 @@ def ls() -> None:
     active = _active(file)
     for name in sorted({*file.profiles, active, DEFAULT_PROFILE}):
         typer.echo(f"{'*' if name == active else ' '} {name}")
-    file.find(active)
+    file.find_active(os.environ.get(PROFILE_VARIABLE, ""))
 
 
 @app.command()

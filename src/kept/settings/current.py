@@ -198,7 +198,7 @@ def _profiles_below(given: Mapping[Setting[Any], Given]) -> ProfilesFile:
 
 
 def _active(file: ProfilesFile, ours: Mapping[str, str]) -> Profile:
-    return file.find(file.active_name(ours.get(PROFILE_VARIABLE, "")))
+    return file.find_active(ours.get(PROFILE_VARIABLE, ""))
 
 
 def _failure(check: Callable[[], object]) -> str | None:

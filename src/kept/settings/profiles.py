@@ -47,6 +47,15 @@ class ProfilesFile(NamedTuple):
         """The name of the profile that is active, `variable` being what KEPT_PROFILE holds."""
         return variable.strip() or self.active or DEFAULT_PROFILE
 
+    def find_active(self, variable: str) -> Profile:
+        """The profile that is active. Raises `ConfigurationError`, which says who names it, if it is not there."""
+        try:
+            return self.find(self.active_name(variable))
+        except ConfigurationError as error:
+            who = PROFILE_VARIABLE if variable.strip() else "the file"
+            cure = "Correct it" if variable.strip() else "Choose another one with `kept profile use`"
+            raise ConfigurationError(f"{error} {cure}: {who} names it as the active one.") from None
+
 
 def read_profiles(path: Path) -> ProfilesFile:
     """The profiles in the file at `path`; none if it is not there.
