@@ -18,6 +18,8 @@ from kept.cache_policies import INPUTS
 from kept.exceptions import ConfigurationError, MissingContextError, ParameterTypeError
 from kept.history import open_recorder
 from kept.settings import KEPT_LOGGING_LEVEL, temporary_settings
+from kept.task_runners import ProcessPoolTaskRunner
+from kept.transactions import transaction
 from tests.conftest import Lines
 
 RAW, CLEAN, REPORT = "file://data/raw.csv", "s3://lake/clean.csv", "s3://lake/report.html"
@@ -117,6 +119,22 @@ def test_metadata_is_added_up_while_the_task_runs(made: Any) -> None:
 
     asyncio.run(step())
     assert made()[0]["metadata"] == {"rows": 2, "more": "x"}
+
+
+@materialize(CLEAN)
+def count(rows: int) -> int:
+    with transaction():
+        add_asset_metadata(CLEAN, {"rows": rows})
+    return rows
+
+
+def test_metadata_comes_back_from_a_worker_process(made: Any) -> None:
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+    def f() -> Any:
+        return count.submit(3).result()
+
+    assert f() == 3
+    assert made()[0]["metadata"] == {"rows": 3}
 
 
 def test_a_hit_makes_nothing_and_a_failure_is_recorded_as_one(made: Any, log: Lines) -> None:

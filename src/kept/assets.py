@@ -20,7 +20,9 @@ from kept.exceptions import ConfigurationError, MissingContextError, ParameterTy
 from kept.futures import KeptFuture, find_handles
 from kept.history import RunRecord
 from kept.states import State
+from kept.store import Entry
 from kept.tasks import Task
+from kept.transactions import Transaction, get_transaction
 from kept.utilities.annotations import BaseAnnotation, quote
 
 if TYPE_CHECKING:
@@ -32,8 +34,8 @@ P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\x00-\x1f]+")
 _UNTRACKED = (type(None), bool, int, float, complex)
-# What was added while a run goes on, by its id.
-_metadata: dict[str, dict[str, dict[str, Any]]] = {}
+# Under which the transaction of a run has what was added: what is set there comes back from worker processes.
+_ADDED = "kept.assets"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,18 +94,22 @@ class MaterializingTask(Task[P, R]):
 
 
 class _MaterializingRun(TaskRunSteps):
-    __slots__ = ("given", "upstream")
+    __slots__ = ("added", "given", "upstream")
 
     def __init__(self, spec: Any, task: Any, parameters: dict[str, Any], run: TaskRun | None = None) -> None:
         super().__init__(spec, task, parameters, run)
         self.given = parameters  # before futures are resolved: they tell where values come from
+        self.added: dict[str, dict[str, Any]] = {}
         self.upstream: list[str] = []
 
     def _ended(self, state: State[Any]) -> Steps[None]:
         if self.run.run_count:  # a hit makes nothing
             self._note(state)
         yield from super()._ended(state)
-        _metadata.pop(self.run.id, None)
+
+    def _committed(self, txn: Transaction, entry: Entry | None, value: Any) -> Steps[State[Any]]:
+        self.added = txn.get(_ADDED, {})
+        return (yield from super()._committed(txn, entry, value))
 
     def _note(self, state: State[Any]) -> None:
         options, flow = self.spec.options, self.flow
@@ -122,14 +128,13 @@ class _MaterializingRun(TaskRunSteps):
         record = super()._record(state)
         if not self.run.run_count:
             return record
-        added, by = _metadata.get(self.run.id, {}), self.spec.options.materialized_by
         return record._replace(
             assets=[
                 {
                     "key": asset.key,
-                    "by": by,
+                    "by": self.spec.options.materialized_by,
                     "properties": asset.properties and dataclasses.asdict(asset.properties),
-                    "metadata": added.get(asset.key, {}),
+                    "metadata": self.added.get(asset.key, {}),
                     "upstream": self.upstream,
                 }
                 for asset in self.spec.options.assets
@@ -183,6 +188,8 @@ def materialize(
 def add_asset_metadata(asset: str | Asset, metadata: dict[str, Any]) -> None:
     """Note facts, such as a number of rows, about an asset that the running task makes; more calls add more.
 
+    They are recorded if the run completes.
+
     Raises:
         MissingContextError: no task is running here.
         ConfigurationError: the running task does not make this asset.
@@ -195,7 +202,12 @@ def add_asset_metadata(asset: str | Asset, metadata: dict[str, Any]) -> None:
     if key not in made:
         makes = f"it makes {', '.join(made)}" if made else "it makes none: decorate it with @materialize"
         raise ConfigurationError(f"Task {context.task.name!r} does not make the asset {key!r}; {makes}.")
-    _metadata.setdefault(context.task_run.id, {}).setdefault(key, {}).update(metadata)
+    txn = get_transaction()
+    while txn is not None and not txn.of_task:
+        txn = txn.get_parent()
+    assert txn is not None  # each task run has one
+    added = txn.get(_ADDED, {})
+    txn.set(_ADDED, {**added, key: {**added.get(key, {}), **metadata}})
 
 
 def _as_asset(asset: Any) -> Asset:
