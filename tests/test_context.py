@@ -185,6 +185,8 @@ def test_a_run_knows_when_it_began_and_where_it_stands() -> None:
     before = datetime.now(timezone.utc)
     run = TaskRun(new_id(), "r")
     assert before <= run.start_time <= datetime.now(timezone.utc)
+    assert TaskRunContext(task_run=run).start_time == run.start_time == run.expected_start_time
+    assert FlowRunContext(flow_run=run).start_time == run.start_time
     assert (run.state, run.state_name, run.state_type, run.run_count) == (None, None, None, 0)
     run.state = Running()
     assert (run.state_name, run.state_type.value) == ("Running", "RUNNING")

@@ -156,6 +156,11 @@ class FlowRunContext(RunContext):
         self.persist_result = persist_result
         self.result_store = result_store
 
+    @property
+    def start_time(self) -> datetime:
+        """When the flow run began, in UTC."""
+        return self.flow_run.start_time  # type: ignore[no-any-return]
+
     @classmethod
     def get(cls) -> FlowRunContext | None:
         """The flow run around this code, also seen from inside its tasks."""
@@ -188,6 +193,11 @@ class TaskRunContext(RunContext):
         self.result_store = result_store
         self.flow_context = flow_context
         self.locked: str | None = None
+
+    @property
+    def start_time(self) -> datetime:
+        """When the task run began, in UTC."""
+        return self.task_run.start_time  # type: ignore[no-any-return]
 
     @property
     def task_run_id(self) -> str:
