@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -11,7 +12,7 @@ from kept import flow, task, unmapped
 from kept.context import FlowRunContext
 from kept.exceptions import MappingLengthMismatch, MappingMissingIterable, MissingContextError
 from kept.futures import KeptFuture
-from kept.task_runners import ThreadPoolTaskRunner
+from kept.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 from tests.conftest import Lines
 
 
@@ -240,6 +241,35 @@ def test_hooks_of_a_submitted_flow_run() -> None:
 
     outer()
     assert seen == ["Failed"]
+
+
+def test_a_flow_that_exits_crashes_alone() -> None:
+    @flow
+    def exits() -> None:
+        raise SystemExit(3)
+
+    @flow
+    def outer() -> Any:
+        future = exits.submit()
+        future.wait()
+        return future.state.name, doubled.submit(4).result()
+
+    assert outer() == ("Crashed", 8)
+
+
+@flow
+def doubled_elsewhere(x: int) -> tuple[int, int]:
+    return double.submit(x).result(), os.getpid()
+
+
+def test_a_flow_runs_in_a_process_of_its_own_with_tasks_on_a_runner_of_its_own() -> None:
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=2))
+    def outer() -> Any:
+        return doubled_elsewhere.map([1, 2]).result()
+
+    (first, process), (second, _) = outer()
+    assert (first, second) == (2, 4)
+    assert process != os.getpid()
 
 
 def test_its_parameters_are_validated() -> None:
