@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import work
@@ -12,6 +16,7 @@ from worker import Figures, Sizes, main, per_call
 
 from kept import flow, task
 from kept.cache_policies import INPUTS, NO_CACHE
+from kept.task_runners import ProcessPoolTaskRunner
 
 API = workflow.Api(flow=flow, task=task, inputs=INPUTS, no_cache=NO_CACHE)
 GROUP = 50_000
@@ -51,7 +56,46 @@ def _look_up(step: Any, draw: random.Random, size: int, _: int) -> None:
     step(draw.randrange(size), work.LABEL)
 
 
-CASES = workflow.cases(API) | {"hit_array_out": hit_array_out, "lookups": lookups}
+def processes(sizes: Sizes) -> Figures:
+    """The same calls in processes, by kept and the standard library in turn, as the machine changes meanwhile."""
+    figures: Figures = {}
+    for name, function, tasks in (("idle", work.idle, sizes["tasks"]), ("busy", work.busy, sizes["tasks"] // 5)):
+        ours, theirs = [], []
+        for _ in range(sizes["repeats"]):
+            theirs.append(_in_executor(function, tasks, sizes["workers"]))
+            ours.append(_in_runner(function, tasks, sizes["workers"]))
+        figures |= {f"{name}_kept": ours, f"{name}_executor": theirs, f"{name}_times": [min(ours) / min(theirs)]}
+    return figures
+
+
+def _in_executor(function: Callable[[int], int], tasks: int, workers: int) -> float:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as executor:
+        list(executor.map(function, range(4 * workers)))
+        return _gathered(lambda n: executor.submit(function, n), tasks)
+
+
+def _in_runner(function: Callable[[int], int], tasks: int, workers: int) -> float:
+    step = task(function)
+
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=workers))
+    def benchmark() -> float:
+        step.map(range(4 * workers)).result()
+        return _gathered(step.submit, tasks)
+
+    return benchmark()
+
+
+def _gathered(submit: Callable[[int], Any], tasks: int) -> float:
+    """Seconds for each of so many tasks, with the processes started before."""
+    start = perf_counter()
+    futures = [submit(n) for n in range(tasks)]
+    if [future.result() for future in futures] != list(range(tasks)):
+        raise SystemExit("other results came back")
+    return (perf_counter() - start) / tasks
+
+
+CASES = workflow.cases(API) | {"hit_array_out": hit_array_out, "lookups": lookups, "processes": processes}
 
 if __name__ == "__main__":
     main(CASES)

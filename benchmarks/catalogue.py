@@ -207,6 +207,19 @@ CASES: tuple[Case, ...] = (
         rounds=1,
     ),
     Case(
+        name="processes",
+        rows=(
+            Row(figure="idle_kept", title="task that does nothing, on 2 processes", unit="us"),
+            Row(figure="idle_executor", title="... by `ProcessPoolExecutor` (spawn)", unit="us"),
+            Row(figure="idle_times", title="... kept over the executor", unit="x", budget=1.5),
+            Row(figure="busy_kept", title="task of 5 ms, on 2 processes", unit="us"),
+            Row(figure="busy_executor", title="... by `ProcessPoolExecutor` (spawn)", unit="us"),
+            Row(figure="busy_times", title="... kept over the executor", unit="x", budget=1.5),
+        ),
+        sizes={"kept": {"tasks": 2_000, "workers": 2, "repeats": 5}},
+        rounds=1,
+    ),
+    Case(
         name="memory_keep",
         rows=(
             Row(

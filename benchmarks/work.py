@@ -6,6 +6,7 @@ Each counts its runs, so that a worker can prove that a hit was a hit and a miss
 from __future__ import annotations
 
 from collections import Counter
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,3 +59,16 @@ def expect(name: str, runs: int) -> None:
     """Stop the worker if what it measured is not what it says."""
     if ran[name] != runs:
         raise SystemExit(f"{name} ran {ran[name]} times where {runs} were expected: not what was to be measured")
+
+
+def idle(x: int) -> int:
+    """Nothing, in another process."""
+    return x
+
+
+def busy(x: int) -> int:
+    """5 ms of a processor, in another process."""
+    until = perf_counter() + 0.005
+    while perf_counter() < until:
+        pass
+    return x

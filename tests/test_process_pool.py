@@ -419,6 +419,50 @@ def test_lines_come_in_order_and_once(log: Lines) -> None:
         assert told == [f"first {x}", f"second {x}", "Finished in state Completed()"]
 
 
+LOGGING = """
+import logging
+from kept import flow, get_run_logger, task
+from kept.settings import temporary_settings
+from kept.task_runners import ProcessPoolTaskRunner
+
+@task(log_prints=True)
+def step():
+    print("printed")
+    get_run_logger().debug("run at DEBUG")
+    logging.getLogger("extra").info("extra at INFO")
+    logging.getLogger("other").info("other at INFO")
+    logging.getLogger("other").warning("other at WARNING")
+    raise ValueError("wrong")
+
+@task
+def plain():
+    print("to stdout")
+
+@flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+def f():
+    step.submit().wait()
+    with temporary_settings({"KEPT_LOGGING_LEVEL": "DEBUG"}):
+        step.submit().wait()
+    plain.submit().wait()
+
+logging.getLogger("other").addHandler(logging.StreamHandler())
+f()
+"""
+
+
+def test_processes_log_through_the_handlers_and_levels_of_the_program(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(LOGGING)
+    environment = {**os.environ, "KEPT_LOGGING_EXTRA_LOGGERS": "extra"}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, env=environment)
+    assert done.stdout == "to stdout\n"
+    said = [line.rpartition(" - ")[2] for line in done.stderr.splitlines()]
+    told = {text: said.count(text) for text in ("printed", "run at DEBUG", "extra at INFO", "other at WARNING")}
+    assert told == {"printed": 2, "run at DEBUG": 1, "extra at INFO": 2, "other at WARNING": 2}, done.stderr
+    assert "other at INFO" not in done.stderr
+    assert done.stderr.count('raise ValueError("wrong")') >= 2
+
+
 # -- what is left
 
 

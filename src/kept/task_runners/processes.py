@@ -28,7 +28,7 @@ from kept.results import ResultStore, relabelled
 from kept.settings import get_current_settings
 from kept.states import Cancelled, Crashed
 from kept.store.entry import Entry, Miss
-from kept.task_runners.base import Countdown, Runnable, TaskRunner, checked_workers
+from kept.task_runners.base import Countdown, Runnable, TaskRunner, checked_workers, let_work
 from kept.task_runners.process import LATE, Message, Process, WorkerLost
 from kept.task_runners.travel import (
     Answer,
@@ -71,7 +71,7 @@ class ProcessPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         self._free = threading.Semaphore(0)
         self._workers: list[_Worker] = []
         self._starting = threading.Lock()
-        self._sendable = _Sendable()
+        self.sendable = _Sendable()
         self._closed = False
 
     def duplicate(self) -> ProcessPoolTaskRunner:
@@ -87,7 +87,7 @@ class ProcessPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
             SerializationError: the task or an argument can't be pickled; the message says which part of which.
         """
         waits = list(wait_for or ())
-        run = _SubmittedRun(task, parameters, waits, self._sendable)
+        run = _SubmittedRun(task, parameters, waits, self)
         upstream = unfinished(find_handles([parameters, waits])) if waits or can_hold_handles(parameters) else []
         if not upstream and run.advance():
             return run.future
@@ -102,6 +102,10 @@ class ProcessPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
     def pending(self) -> list[KeptFuture[Any]]:
         """The futures of submitted runs that have not ended."""
         return list(self._pending)
+
+    def backlog(self) -> int:
+        """How many runs wait for a process."""
+        return self._waiting.qsize()
 
     def cancel_all(self) -> None:
         """End all runs that have not ended, and the processes that are at them."""
@@ -158,13 +162,17 @@ class _SubmittedRun:
     The arguments are pickled when the run begins, so what is kept is what the key says, whatever happens to them later.
     """
 
-    def __init__(self, thing: Runnable, parameters: dict[str, Any], wait_for: list[Any], sendable: _Sendable) -> None:
+    def __init__(
+        self, thing: Runnable, parameters: dict[str, Any], wait_for: list[Any], runner: ProcessPoolTaskRunner
+    ) -> None:
         self._thing = thing
-        self._sendable = sendable
+        self._sendable = runner.sendable
         self._context = contextvars.copy_context()
         steps = thing.new_run(parameters)
         steps.elsewhere = True
-        self.future: KeptConcurrentFuture[Any] = KeptConcurrentFuture(steps.run)
+        self.future: KeptConcurrentFuture[Any] = KeptConcurrentFuture(
+            steps.run, help=lambda: let_work(self.future, runner.backlog)
+        )
         self._run: Any = steps.run
         self._steps: Any = self._elsewhere(steps.steps(wait_for))
         self._first: Effect | Message | None = None
@@ -250,10 +258,9 @@ class _SubmittedRun:
         assert isinstance(context, (TaskRunContext, FlowRunContext))
         run = context.task_run if isinstance(context, TaskRunContext) else context.flow_run
         store = context.result_store
-        kind = f"{type(thing).__name__.lower()} {thing.spec.name!r}"
         try:
             remote = RemoteCall(
-                thing=sendable.thing(thing, kind),
+                thing=sendable.thing(thing),
                 is_flow=isinstance(context, FlowRunContext),
                 around=sendable.around(flow_context_of(context.parent)),
                 store=None if store is None else sendable.store(store),
@@ -266,6 +273,7 @@ class _SubmittedRun:
             )
             content = _pickled(remote, thing)
         except SerializationError as error:
+            kind = _kind(thing)
             raise SerializationError(
                 f"{kind[0].upper()}{kind[1:]} can't be run in another process: {error}. Leave this out, make it "
                 "inside of the function, or use a ThreadPoolTaskRunner."
@@ -290,6 +298,10 @@ class _SubmittedRun:
         return value
 
 
+def _kind(thing: Runnable) -> str:
+    return f"{type(thing).__name__.lower()} {thing.spec.name!r}"
+
+
 def _packs(effect: Io, value: Any) -> bool:
     return getattr(effect.fn, "__func__", None) is ResultStore.pack and effect.args[0] is value
 
@@ -305,9 +317,9 @@ class _Sendable:
     def __getitem__(self, number: int) -> bytes:
         return self._contents[number]
 
-    def thing(self, thing: Any, kind: str) -> int:
+    def thing(self, thing: Runnable) -> int:
         """The number of a task or flow."""
-        return self._number((id(thing), id(thing.spec)), thing, lambda: dumps(thing, kind))
+        return self._number((id(thing), id(thing.spec)), thing, lambda: dumps(thing, _kind(thing)))
 
     def store(self, store: ResultStore) -> int:
         """The number of a store."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 import os
 import threading
-import time
 import types
 from collections.abc import Iterable
 from typing import Any
@@ -17,14 +16,12 @@ from kept.exceptions import CancelledRun
 from kept.futures import KeptConcurrentFuture, KeptFuture, can_hold_handles, find_handles, unfinished
 from kept.settings import get_current_settings
 from kept.states import Cancelled, Crashed, State
-from kept.task_runners.base import Countdown, Runnable, TaskRunner, checked_workers
+from kept.task_runners.base import Countdown, Runnable, TaskRunner, checked_workers, let_work
 from kept.task_runners.workers import Workers
 
 # Threads that wait cost little, and tasks that submit tasks and wait for them must not starve each other.
 _MANY = 250
 _LOOK_AGAIN = 0.05
-_FEW = 8
-_PAUSES = (0.0005, 0.001, 0.002)
 
 # What nobody can change between submitting and running. The key of anything else is made where the run goes on at
 # once, so that what is kept is what the key says.
@@ -175,26 +172,14 @@ class _SubmittedRun:
         runs inside of runs would reach the limit of recursion.
         """
         if threading.current_thread().name != WORKER:
-            self._let_work()
+            self._runner.workers().hurry()
+            let_work(self.future, self._runner.workers().backlog)
             return
         while not self.future.done():
             if self._runner.workers().is_full() and not self._is_async:
                 self.finish()
                 return
             self.future.wait(_LOOK_AGAIN)
-
-    def _let_work(self) -> None:
-        """Look in now and then as long as short runs end one after the other.
-
-        Who is woken by the end of each of them takes the interpreter from the thread that works, each time for nothing
-        but to wait for the next.
-        """
-        workers = self._runner.workers()
-        workers.hurry()
-        for pause in _PAUSES:
-            if self.future.done() or workers.backlog() < _FEW:
-                return
-            time.sleep(pause)
 
     def abandon(self) -> None:
         """End before the start, because the flow run is over; nothing if it has begun."""
