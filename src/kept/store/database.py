@@ -35,6 +35,8 @@ _BLIND_SECONDS = 0.1
 _DAMAGE = ("malformed", "not a database", "no such table", "no such column", "encrypted", "corrupt")
 _CACHE_KIBIBYTES = 16_000
 """Of the file's pages, kept in memory at most: enough for the upper levels of an index over a million entries."""
+_ATTEMPTS = 5
+_PAUSE_SECONDS = 0.02
 _FLEETING = ("I/O error", "readonly", "unable to open", "locking protocol")
 _FILES = ("", "-wal", "-shm")
 
@@ -103,7 +105,7 @@ class Database:
                     logger.debug("closing %s: %s", self._name, error)
 
     def _run(self, work: Callable[[sqlite3.Connection], T], *, create: bool) -> T | None:
-        for attempt in range(3):
+        for attempt in range(_ATTEMPTS):
             try:
                 with self._lock:
                     if self._connection is not None and self._replaced():
@@ -131,7 +133,10 @@ class Database:
                 return None
             self._create_file()
         connection = self._connect_writable() or self._connect_read_only()
-        status = os.stat(self._name)
+        with _closing_on_error(connection):
+            if not self._exists():
+                raise sqlite3.OperationalError("unable to open: moved aside meanwhile")
+            status = os.stat(self._name)
         self._identity = (status.st_dev, status.st_ino)
         self._connection = connection
         return connection
@@ -149,7 +154,9 @@ class Database:
         # Made here rather than by SQLite, which would make it readable by others.
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(self._name, os.O_CREAT | os.O_RDWR, 0o600))
+            # Not while others move a damaged file aside: what belongs to the new one would go with it.
+            with exclusive(self._name + ".lock"):
+                os.close(os.open(self._name, os.O_CREAT | os.O_RDWR, 0o600))
         except OSError as error:
             raise StoreError(
                 f"nothing can be kept in {self.path.parent}: {error.strerror}. "
@@ -159,7 +166,7 @@ class Database:
     def _connect_writable(self) -> sqlite3.Connection | None:
         if not os.access(self._name, os.W_OK) or not os.access(self.path.parent, os.W_OK):
             return None
-        connection = self._plain_connection(self._name)
+        connection = self._plain_connection(self.path.absolute().as_uri() + "?mode=rw", uri=True)
         with _closing_on_error(connection):
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute(f"PRAGMA cache_size=-{_CACHE_KIBIBYTES}")
@@ -231,8 +238,10 @@ class Database:
         if isinstance(error, sqlite3.DatabaseError) and any(sign in text for sign in _DAMAGE):
             self._set_aside(f"is damaged ({text})", sure=attempt > 0)
             return
-        if attempt == 0 and any(sign in text for sign in _FLEETING):
-            self.close()  # the file may have been deleted or exchanged while open: look at it afresh
+        if attempt < _ATTEMPTS - 1 and any(sign in text for sign in _FLEETING):
+            # The file may have been deleted or exchanged while open: look at it afresh, after others are done with it.
+            self.close()
+            time.sleep(attempt * _PAUSE_SECONDS)
             return
         raise StoreError(f"{self._sentence(text)} ({text}: {self._name})") from error
 
@@ -277,7 +286,8 @@ class Database:
         connection = self._plain_connection(self._name)
         try:
             (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            return bool(answer == "ok") and self._checked_version(connection) == self._version
+            # Version 0 is a fresh one, which another process has made and not yet filled.
+            return bool(answer == "ok") and self._checked_version(connection) in (0, self._version)
         except sqlite3.Error:
             return False
         finally:
