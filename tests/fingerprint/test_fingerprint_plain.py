@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kept.fingerprint import digest, fingerprint
-from kept.fingerprint.plain import LONG_TEXT, MAX_DEPTH
+from kept.fingerprint.plain import LONG_TEXT, MAX_DEPTH, _marshalled, _of_flat, _survey, plain_bytes
 
 DIFFERENT: list[Any] = [
     None, False, True, 0, 1, -1, 1.0, 0.0, -0.0, 1 + 0j, 0j, "", "1", b"", b"1", "None", ..., NotImplemented,
@@ -30,6 +30,17 @@ def test_values_that_differ_in_type_or_content_have_different_fingerprints() -> 
     for value in DIFFERENT:
         assert seen.setdefault(fingerprint(value), value) is value
     assert len({fingerprint([value]) for value in DIFFERENT}) == len(DIFFERENT)
+
+
+def test_small_containers_have_the_same_bytes_by_the_short_way_and_by_the_long_one() -> None:
+    short = 0
+    for one in DIFFERENT:
+        for value in ([one], (one,), {"b": one, "a": 1}, {"x" * (LONG_TEXT + 1): one}, {1: one}, one):
+            form = _survey(value)
+            expected = None if form is None else _marshalled(value if type(value) in form.unchanged else form.of(value))
+            assert plain_bytes(value) == expected
+            short += type(value) in (list, tuple, dict) and _of_flat(type(value), value) is not None
+    assert short > 50
 
 
 def test_plain_values_say_so_in_their_prefix() -> None:

@@ -67,6 +67,8 @@ class Rules:
     """What makes the key; None if nothing is looked up."""
     off: str
     """Why nothing is looked up; empty if it is."""
+    bypass: Bypass
+    """The decision that nothing is looked up."""
     storage_key: str | None
     """The template that is the key, instead of a policy."""
     refresh: str
@@ -172,6 +174,7 @@ def _rules(spec: Spec, settings: Settings, inherited: tuple[Any, Any, Any], defa
         refresh=refreshing(options.refresh_cache, settings.tasks.refresh_cache),
         expiration=expiration.total_seconds() if isinstance(expiration, timedelta) else None,
         in_memory=options.cache_result_in_memory or not said["persist"],
+        bypass=Bypass(said["off"]),
         log_prints=_log_prints(options.log_prints, inherited[2], settings),
         recorder=recorder(settings),
         retries=retries,

@@ -96,7 +96,7 @@ class RunSteps:
         self.label = f"{self.kind} run '{run.name}'"
         self.identity: Identity | None = None
         self.resolver: Resolver | None = None
-        self.decision: Decision = Bypass(rules.off)
+        self.decision: Decision = rules.bypass
         self.not_kept = ""
         self.saved = 0.0
         self.collects = rules.persist

@@ -44,6 +44,7 @@ SHORT_ATOMS = ATOMS - TEXTS
 _ONLY_DICT = frozenset({dict})
 _NOT_DICT = CONTAINERS - _ONLY_DICT
 _ONLY_SEQUENCES = ATOMS | {list, tuple}
+_ONLY_TEXT = frozenset({str})
 SORTABLE = ({str}, {int}, {bytes})
 
 
@@ -79,12 +80,32 @@ def plain_bytes(value: Any) -> bytes | None:
         return marshal.dumps(value, 2)
     if kind not in PLAIN_TYPES:
         return None
-    if kind is tuple and len(value) < _FEW and SHORT_ATOMS.issuperset(map(type, value)):
-        return marshal.dumps(value, 2)
+    if len(value) < _FEW:
+        encoded = _of_flat(kind, value)
+        if encoded is not None:
+            return encoded
     form = _survey(value)
     if form is None:
         return None
     return _marshalled(value if kind in form.unchanged else form.of(value))
+
+
+def _of_flat(kind: type, value: Any) -> bytes | None:
+    """Return the canonical bytes of a few atoms in a list, tuple or dict, None if it is not that; at little cost."""
+    form: Any = value
+    keys: tuple[str, ...] = ()
+    if kind is dict:
+        if not _ONLY_TEXT.issuperset(map(type, value)):
+            return None
+        keys = tuple(sorted(value))
+        value = tuple([value[key] for key in keys])
+        form = (StopIteration, keys, value)
+    elif kind is not list and kind is not tuple:
+        return None
+    if not ATOMS.issuperset(map(type, value)):
+        return None
+    texts = [x for x in value if type(x) in TEXTS]
+    return None if max(map(len, (*keys, *texts)), default=0) > LONG_TEXT else marshal.dumps(form, 2)
 
 
 def _survey(value: object) -> _NormalForm | None:
