@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from kept.engine.effects import Demand, Effect, Steps, Yield
@@ -27,10 +27,27 @@ def advance_async(steps: Steps[T], demand: Demand | None = None) -> Coroutine[An
     return aio.advance_async(steps, demand)
 
 
-def drive_to_end(steps: Steps[T], first: Effect | None, is_async: bool) -> T:
-    """Run the steps to their end in a thread that has no event loop; `first` is what they asked for already."""
+def drive_to_end(
+    steps: Steps[T],
+    first: Effect | None,
+    is_async: bool,
+    on_loop: Callable[[Callable[[], object]], None] = lambda _: None,
+) -> T:
+    """Run the steps to their end in a thread that has no event loop.
+
+    Arguments:
+        first: what they asked for already.
+        is_async: whether they need an event loop, which is then made.
+        on_loop: given what cancels them there from another thread.
+    """
     if not is_async:
         return drive(steps, first)
     import asyncio  # noqa: PLC0415 - as above
 
-    return asyncio.run(drive_async(steps, first))
+    async def driven() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        on_loop(lambda: loop.is_closed() or loop.call_soon_threadsafe(task.cancel))
+        return await drive_async(steps, first)
+
+    return asyncio.run(driven())

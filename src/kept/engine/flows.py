@@ -79,6 +79,8 @@ class FlowRunSteps(RunSteps):
         """What the run comes to, once all that it submitted has ended."""
         with self.runner:
             state = yield from super().to_state(wait_for)
+            if state.name == "TimedOut":
+                self.runner.cancel_all()
             # What has been waited for may have submitted more.
             while pending := self.runner.pending():
                 yield Wait(pending)

@@ -20,13 +20,14 @@ from kept.engine.hooks import run_hooks
 from kept.engine.names import storage_key
 from kept.engine.outcome import final_state, is_outcome, settled
 from kept.engine.plan import Bypass, Decision, Hit, Identity, Rules, Run, judge, kept_by_another
-from kept.exceptions import KeptException
+from kept.engine.signals import catch_sigterm, crash_message, release_sigterm, undisturbed
+from kept.exceptions import CancelledRun, KeptException
 from kept.futures import Resolver, can_hold_handles, check_reach, find_handles, unfinished
 from kept.history import RunRecord
 from kept.logging.loggers import log_run
 from kept.logging.prints import logged_prints
 from kept.results import KeptResult, Origin, ResultStore
-from kept.states import Crashed, Failed, Pending, State, StateType
+from kept.states import Cancelled, Crashed, Failed, Pending, State, StateType
 from kept.store import Entry, Miss
 from kept.transactions import IsolationLevel, Transaction, activate, deactivate, get_transaction
 from kept.utilities.tracebacks import shown
@@ -133,20 +134,37 @@ class RunSteps:
     def steps(self, wait_for: Any = None) -> Steps[State[Any]]:
         """The run, to its final state. An exception of the function is in the state; an interrupt is raised."""
         enter_run(self.context)
+        sigterm = catch_sigterm(self.spec.is_async) if self.context.parent is None else None
         try:
             state = yield from self.to_state(wait_for)
         except GeneratorExit:
             raise
         except BaseException as error:
-            self.write(logging.ERROR, f"Crash detected! Execution was interrupted by {error!r}")
-            state = Crashed(message=f"Execution was interrupted by {type(error).__name__}", data=error)
-            yield from self._ended(state)
+            with undisturbed():
+                yield from self._crashed(error)
             raise
         else:
             yield from self._ended(state)
             return state
         finally:
             leave_run(self.context)
+            if sigterm is not None:
+                release_sigterm(sigterm, self._flush, keep=self.kind == "Task")
+
+    def _crashed(self, error: BaseException) -> Steps[None]:
+        """The end of a run that was ended from outside."""
+        self.write(logging.ERROR, f"Crash detected! Execution was interrupted by {error!r}")
+        yield from self._ended(Crashed(message=crash_message(error), data=error))
+
+    def cancelled(self, message: str) -> Steps[State[Any]]:
+        """The end of a run that will never begin."""
+        state: State[Any] = Cancelled(message=message, data=CancelledRun(message))
+        yield from self._ended(state)
+        return state
+
+    def _flush(self) -> None:
+        if self.rules.recorder is not None:
+            self.rules.recorder.flush()
 
     def _ended(self, state: State[Any]) -> Steps[None]:
         """The end of the run: its hooks, a line in the log, a record in the history."""

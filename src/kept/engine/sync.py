@@ -19,9 +19,16 @@ T = TypeVar("T")
 _ATTEMPTS = 3
 
 
-def drive(steps: Steps[T], first: Effect | None = None) -> T:
-    """Run the steps to their end and return what they return; `first` is what they asked for already."""
+def drive(steps: Steps[T], first: Effect | None = None, thrown: BaseException | None = None) -> T:
+    """Run the steps to their end and return what they return.
+
+    Arguments:
+        first: what they asked for already.
+        thrown: how what they asked for ended, if that was so.
+    """
     try:
+        if thrown is not None:
+            first = steps.throw(thrown)
         effect = next(steps) if first is None else first
         while True:
             try:

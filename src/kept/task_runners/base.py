@@ -56,6 +56,9 @@ class TaskRunner(Generic[F]):
         """The futures of submitted runs that have not ended."""
         raise NotImplementedError
 
+    def cancel_all(self) -> None:
+        """Cancel what has not begun, and stop what has as far as that can be done. The run around it is over."""
+
     def __enter__(self) -> TaskRunner[F]:
         return self
 

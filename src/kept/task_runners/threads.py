@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import os
 import threading
+import time
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from kept.engine.drivers import drive_to_end
+from kept.engine.drivers import drive, drive_to_end
 from kept.engine.effects import Effect
-from kept.engine.stopping import WORKER
-from kept.exceptions import CancelledRun
+from kept.engine.signals import crash_message, undisturbed
+from kept.engine.stopping import WORKER, Stop, new_stop, raise_in, say_unstopped
 from kept.futures import KeptConcurrentFuture, KeptFuture, can_hold_handles, find_handles, unfinished
 from kept.settings import get_current_settings
-from kept.states import Cancelled, Crashed, State
+from kept.states import Crashed, State
 from kept.task_runners.base import Countdown, Runnable, TaskRunner, checked_workers, let_work
 from kept.task_runners.workers import Workers
 
 # Threads that wait cost little, and tasks that submit tasks and wait for them must not starve each other.
 _MANY = 250
 _LOOK_AGAIN = 0.05
+# How long to wait, in seconds, for runs that were told to stop, and then for those that were told again.
+_PATIENCE = (0.4, 0.2)
 
 # What nobody can change between submitting and running. The key of anything else is made where the run goes on at
 # once, so that what is kept is what the key says.
@@ -76,6 +80,22 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         """Note that a submitted run has ended."""
         self._begun.discard(run)
 
+    def cancel_all(self) -> None:
+        """Cancel what has not begun, and stop what has. What can't be stopped goes on unheeded; the log names it."""
+        self._closed = True
+        with undisturbed():
+            for run in list(self._begun):
+                run.abandon()
+            for patience in _PATIENCE:
+                at_work = list(self._begun)
+                for run in at_work:
+                    run.stop()
+                deadline = time.monotonic() + patience
+                for run in at_work:
+                    run.future.wait(max(0.0, deadline - time.monotonic()))
+            for run in list(self._begun):
+                run.give_up()
+
     def _take_thread(self, run: _SubmittedRun) -> None:
         try:
             run.abandon() if self._closed else self.workers().add(run)
@@ -102,11 +122,9 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         error: BaseException | None,
         traceback: types.TracebackType | None,
     ) -> None:
-        """End the threads. After an interrupt, what has not begun never does, and what runs is stopped if it can be."""
-        self._closed = kind is not None
+        """End the threads: when all is done, or after an interrupt at once."""
         if kind is not None:
-            for run in list(self._begun):
-                run.abandon()
+            self.cancel_all()
         if self._workers is not None:
             self._workers.close(wait=kind is None)
             self._workers = None
@@ -127,7 +145,19 @@ class _SubmittedRun:
     one copy of the context in which it was submitted, whichever thread is at it.
     """
 
-    __slots__ = ("_claim", "_context", "_first", "_is_async", "_runner", "_steps", "future")
+    __slots__ = (
+        "_cancel",
+        "_claim",
+        "_context",
+        "_first",
+        "_is_async",
+        "_run",
+        "_runner",
+        "_steps",
+        "_stop",
+        "_thread",
+        "future",
+    )
 
     def __init__(
         self, task: Runnable, parameters: dict[str, Any], wait_for: list[Any], runner: ThreadPoolTaskRunner
@@ -135,11 +165,14 @@ class _SubmittedRun:
         self._runner = runner
         self._is_async = task.spec.is_async
         self._context = contextvars.copy_context()
-        steps = task.new_run(parameters)
-        self._steps = steps.steps(wait_for)
+        self._run = run = task.new_run(parameters)
+        self._steps = run.steps(wait_for)
         self._first: Effect | None = None
         self._claim = [True]
-        self.future: KeptConcurrentFuture[Any] = KeptConcurrentFuture(steps.run, help=self._help)
+        self._thread: threading.Thread | None = None
+        self._cancel: Callable[[], object] | None = None
+        self._stop = Stop
+        self.future: KeptConcurrentFuture[Any] = KeptConcurrentFuture(run.run, help=self._help)
 
     def advance(self) -> bool:
         """Go on as long as that takes next to no time; whether that was to the end."""
@@ -156,12 +189,11 @@ class _SubmittedRun:
             self._claim.pop()
         except IndexError:
             return
+        self._thread = threading.current_thread()
         try:
-            state = self._context.run(drive_to_end, self._steps, self._first, self._is_async)
+            state = self._context.run(drive_to_end, self._steps, self._first, self._is_async, self._is_on_loop)
         except BaseException as error:
-            state = self.future.state
-            if not state.is_final():
-                state = Crashed(message=f"The run was interrupted by {error!r}", data=error)
+            state = self._state_or(Crashed(message=crash_message(error), data=error))
         self._end(state)
 
     def _help(self) -> None:
@@ -188,8 +220,32 @@ class _SubmittedRun:
         except IndexError:
             return
         self._context.run(self._steps.close)
-        message = "The flow run was interrupted before this run began."
-        self._end(Cancelled(message=message, data=CancelledRun(message)))
+        self._end(self._context.run(drive, self._run.cancelled("The flow run ended before this run began.")))
+
+    def _is_on_loop(self, cancel: Callable[[], object]) -> None:
+        self._cancel = cancel
+
+    def stop(self) -> None:
+        """Tell the code of the run to stop."""
+        if self._cancel is not None:
+            self._cancel()
+        elif self._thread is not None:
+            self._stop = new_stop("the flow run around it has ended")
+            raise_in(self._thread, self._stop)
+
+    def give_up(self) -> None:
+        """End the run though its code goes on: give back what it holds, note how it ended, and say so."""
+        context = self._context.copy()  # the thread at work is inside of the run's own
+        if self._thread is not None:
+            context.run(say_unstopped, self._run.context, self._thread, self._stop)
+        error = self._stop()
+        with contextlib.suppress(Stop, ValueError):  # ours comes back; or our own part of the run is at work
+            context.run(drive, self._steps, None, error)
+        self._end(self._state_or(Crashed(message=crash_message(error), data=error)))
+
+    def _state_or(self, state: State[Any]) -> State[Any]:
+        noted = self._run.run.state
+        return noted if noted is not None and noted.is_final() else state
 
     def _end(self, state: State[Any]) -> None:
         self._runner.ended(self)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
 from typing import Any, Protocol
 
-from kept.engine.stopping import WORKER
+from kept.engine.stopping import WORKER, Stop
 from kept.utilities.later import call_later
 
 # How often a queue that nobody is free for is looked at, and what counts as a short run. Threads that take turns at
@@ -66,13 +67,14 @@ class Workers:
         return len(self._queue)
 
     def close(self, wait: bool = True) -> None:
-        """End the threads, once all is done that was added."""
+        """End the threads, once all is done that was added; without `wait`, only those that have nothing to do."""
         with self._starting:
             self._closed = True
         while self._wake_one():
             pass
-        for thread in self._threads if wait else ():
-            thread.join()
+        for thread in self._threads:
+            if wait or not thread.at_work:
+                thread.join()
 
     def _wake_one(self) -> bool:
         try:
@@ -151,13 +153,14 @@ class _Worker(threading.Thread):
     def __init__(self, workers: Workers) -> None:
         super().__init__(name=WORKER, daemon=True)
         self._workers = workers
-        self.doing: Work | None = None
+        self.at_work = False
 
     def run(self) -> None:
         awake = threading.Lock()
         awake.acquire()
-        while True:
-            self.doing = self._workers.next_for(awake)
-            if self.doing is None:
-                return
-            self.doing.finish()
+        with contextlib.suppress(Stop):  # it came when the run had ended
+            while (work := self._workers.next_for(awake)) is not None:
+                self.at_work = True
+                work.finish()
+                self.at_work = False
+                del work
