@@ -335,6 +335,56 @@ def test_threads_that_can_be_stopped_are_gone_and_those_that_can_not_are_named(p
     assert history["busy"][1] == "Execution was stopped because the flow run around it has ended"
 
 
+EXITS = """
+    @task
+    def leave():
+        sys.exit(3)
+
+    @flow(on_crashed=[crashed])
+    def f():
+        {}
+
+    f()
+"""
+
+
+@pytest.mark.parametrize("where", ["sys.exit(3)", "leave()", "leave.submit().result()"])
+def test_an_exit_crashes_the_flow_and_exits(program: Any, where: str) -> None:
+    running = program(EXITS.format(where))
+    status, out, err = running.send()
+    assert (status, out) == (3, "hook: CRASHED | Execution was interrupted by SystemExit: 3\n"), err
+    assert {state for state, _ in running.history().values()} == {"CRASHED"}
+
+
+def test_a_cancelled_async_flow_is_crashed_and_cancels_what_it_submitted(program: Any) -> None:
+    running = program("""
+        @task
+        async def step():
+            await asyncio.sleep(600)
+
+        @flow(on_crashed=[crashed])
+        async def f():
+            step.submit()
+            await step()
+
+        async def main():
+            flow = asyncio.ensure_future(f())
+            await asyncio.sleep(0.2)
+            flow.cancel()
+            try:
+                await flow
+            except asyncio.CancelledError:
+                print("cancelled")
+
+        asyncio.run(main())
+    """)
+    status, out, err = running.send()
+    assert status == 0, err
+    assert out.startswith("hook: CRASHED | Execution was cancelled by the runtime environment")
+    assert out.endswith("cancelled\n")
+    assert [state for state, _ in running.history().values()] == ["CRASHED", "CRASHED"]
+
+
 def test_the_handlers_of_signals_are_given_back() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     inside: list[Any] = []

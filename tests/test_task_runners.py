@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gc
 import threading
 from pathlib import Path
@@ -234,6 +236,60 @@ def test_flows_leave_no_thread_no_file_and_no_memory_behind() -> None:
     assert files <= 0
     assert objects < 500
     assert memory < 12_000_000  # the caches of SQLite grow up to their limits meanwhile
+
+
+@pytest.mark.parametrize("how", ["plain", "async", "failing", "interrupted", "timed"])
+def test_a_thousand_flows_of_each_kind_leave_nothing_behind(how: str) -> None:
+    @task(timeout_seconds=60 if how == "timed" else None)
+    def step(x: int) -> int:
+        if how == "failing":
+            raise ValueError("no")
+        return x
+
+    @task
+    async def astep(x: int) -> int:
+        return x
+
+    @flow
+    def plain(n: int) -> None:
+        step.map([n, n + 1]).wait()
+        if how == "interrupted":
+            raise KeyboardInterrupt
+        step(n)
+
+    @flow
+    async def in_a_loop(n: int) -> None:
+        await asyncio.gather(astep(n), astep.submit(n).aresult(), step.submit(n).aresult())
+
+    def run(count: int) -> None:
+        async def in_one_loop() -> None:
+            for n in range(count):
+                await in_a_loop(n)
+
+        if how == "async":
+            asyncio.run(in_one_loop())
+            return
+        for n in range(count):
+            with contextlib.suppress(KeyboardInterrupt):
+                plain(n, return_state=True)
+
+    with temporary_settings({KEPT_LOGGING_LEVEL: "CRITICAL"}):  # pytest holds on to each line
+        run(100)
+        before = settled_things()
+        run(1000)
+        after = settled_things()
+    threads, files, objects, memory = (now - then for now, then in zip(after, before, strict=True))
+    assert threads <= 0
+    assert files <= 0
+    assert objects < 500
+    assert memory < 12_000_000
+
+
+def settled_things() -> tuple[int, int, int, int]:
+    """`things()`, once the threads that serve all runs have found nothing more to do."""
+    ended("kept-history")
+    ended("kept-clock")
+    return things()
 
 
 def test_an_interrupted_flow_leaves_no_thread_behind() -> None:

@@ -332,6 +332,22 @@ def test_a_task_that_waits_for_one_that_never_ends_is_stopped(deaf: Deaf) -> Non
     assert f() == "TimedOut"
 
 
+def test_the_timeout_of_a_flow_ends_what_it_submitted(deaf: Deaf) -> None:
+    states: list[Any] = []
+
+    @task
+    def never() -> None: ...
+
+    @flow(timeout_seconds=SOON)
+    def f() -> None:
+        states.extend([task(deaf).submit(), task(sleep_in_small_steps).submit()])
+        states.append(never.submit(wait_for=states))
+        time.sleep(FOREVER)
+
+    check(f(return_state=True), "Flow")
+    assert [future.state.name for future in states] == ["Crashed", "Crashed", "Cancelled"]
+
+
 @pytest.mark.parametrize("where", ["in the main thread", "on a thread"])
 def test_a_task_that_catches_all_that_is_raised_to_stop_it_is_told_again(
     where: str, log: Lines, monkeypatch: pytest.MonkeyPatch

@@ -126,7 +126,7 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         if kind is not None:
             self.cancel_all()
         if self._workers is not None:
-            self._workers.close(wait=kind is None)
+            self._workers.close(wait=not self._closed)
             self._workers = None
 
 
