@@ -208,8 +208,14 @@ def test_a_list_of_futures_gives_results_in_order() -> None:
     assert str(KeptFutureList([done(1), failed()]).result(raise_on_failure=False)) == "[1, ValueError('bad')]"
 
 
+def test_a_list_of_futures_raises_a_failure_while_others_still_run() -> None:
+    never: list[KeptFuture[Any]] = [Handle().future]
+    with pytest.raises(ValueError, match="bad"):
+        KeptFutureList([*never, failed()]).result()
+
+
 def test_a_list_of_futures_has_one_timeout_for_all() -> None:
-    with pytest.raises(TimeoutError, match="did not finish"):
+    with pytest.raises(TimeoutError, match="1 of 2 futures have not ended within 0.01 seconds"):
         KeptFutureList([done(1), Handle().future]).result(timeout=0.01)
 
 

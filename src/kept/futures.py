@@ -228,9 +228,15 @@ class KeptFutureList(list[KeptFuture[T]]):
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[T | BaseException]: ...
 
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[Any]:
-        """The values, in order. Raises `TimeoutError` if they have not all ended within `timeout` seconds."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        return [future.result(timeout=_left(deadline), raise_on_failure=raise_on_failure) for future in self]
+        """The values, in order. The first failure is raised when it happens, whatever still runs before it.
+
+        Raises:
+            TimeoutError: they have not all ended within `timeout` seconds.
+        """
+        for future in as_completed(self, timeout):
+            if raise_on_failure and not future.state.is_completed():
+                future.result()
+        return [future.result(raise_on_failure=raise_on_failure) for future in self]
 
 
 class DoneAndNotDoneFutures(tuple[set[KeptFuture[T]], set[KeptFuture[T]]], Generic[T]):
@@ -307,7 +313,9 @@ def as_completed(futures: Iterable[KeptFuture[T]], timeout: float | None = None)
         try:
             future = ended.get(timeout=_left(deadline))
         except queue.Empty:
-            raise TimeoutError(f"{len(everyone) - count} of {len(everyone)} futures have not ended.") from None
+            raise TimeoutError(
+                f"{len(everyone) - count} of {len(everyone)} futures have not ended within {timeout} seconds."
+            ) from None
         yield future
 
 
