@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import random
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -95,7 +96,50 @@ def _gathered(submit: Callable[[int], Any], tasks: int) -> float:
     return (perf_counter() - start) / tasks
 
 
-CASES = workflow.cases(API) | {"hit_array_out": hit_array_out, "lookups": lookups, "processes": processes}
+def threads(sizes: Sizes) -> Figures:
+    """No-op tasks submitted and gathered on threads, and the same by the standard library."""
+
+    @flow
+    def benchmark() -> float:
+        return _gathered(task(work.idle).submit, sizes["tasks"])
+
+    ours, theirs = [], []
+    for _ in range(sizes["repeats"]):
+        ours.append(benchmark())
+        with ThreadPoolExecutor() as executor:
+            theirs.append(_gathered(partial(executor.submit, work.idle), sizes["tasks"]))
+    return {"kept": ours, "executor": theirs}
+
+
+def gathered(sizes: Sizes) -> Figures:
+    """Async tasks at once in an async flow, and their functions bare, in turn."""
+    step = task(work.pause)
+
+    @flow
+    async def benchmark(seconds: float) -> list[tuple[float, float]]:
+        rounds = range(sizes["repeats"])
+        return [(await _at_once(step, seconds, sizes), await _at_once(work.pause, seconds, sizes)) for _ in rounds]
+
+    figures: Figures = {}
+    for name, seconds in (("switch", 0.0), ("sleep", 0.01)):
+        ours, bare = (list(samples) for samples in zip(*asyncio.run(benchmark(seconds)), strict=True))
+        figures |= {f"{name}_kept": ours, f"{name}_bare": bare, f"{name}_times": [min(ours) / min(bare)]}
+    return figures
+
+
+async def _at_once(function: Callable[[float], Any], seconds: float, sizes: Sizes) -> float:
+    start = perf_counter()
+    await asyncio.gather(*(function(seconds) for _ in range(sizes["tasks"])))
+    return (perf_counter() - start) / sizes["tasks"]
+
+
+CASES = workflow.cases(API) | {
+    "hit_array_out": hit_array_out,
+    "lookups": lookups,
+    "processes": processes,
+    "threads": threads,
+    "gathered": gathered,
+}
 
 if __name__ == "__main__":
     main(CASES)

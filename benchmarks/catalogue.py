@@ -207,6 +207,28 @@ CASES: tuple[Case, ...] = (
         rounds=1,
     ),
     Case(
+        name="threads",
+        rows=(
+            Row(figure="kept", title="no-op task, 10,000 submitted and gathered on threads", unit="us", budget=60e-6),
+            Row(figure="executor", title="... by `ThreadPoolExecutor`", unit="us"),
+        ),
+        sizes={"kept": {"tasks": 10_000, "repeats": 5}},
+        rounds=2,
+    ),
+    Case(
+        name="gathered",
+        rows=(
+            Row(figure="switch_kept", title="async task that awaits `sleep(0)`, 1,000 at once", unit="us"),
+            Row(figure="switch_bare", title="... bare, by `asyncio.gather`", unit="us"),
+            Row(figure="switch_times", title="... kept over bare", unit="x"),
+            Row(figure="sleep_kept", title="async task that awaits `sleep(0.01)`, 1,000 at once", unit="us"),
+            Row(figure="sleep_bare", title="... bare, by `asyncio.gather`", unit="us"),
+            Row(figure="sleep_times", title="... kept over bare", unit="x", budget=2),
+        ),
+        sizes={"kept": {"tasks": 1_000, "repeats": 5}},
+        rounds=2,
+    ),
+    Case(
         name="processes",
         rows=(
             Row(figure="idle_kept", title="task that does nothing, on 2 processes", unit="us"),

@@ -5,6 +5,7 @@ Each counts its runs, so that a worker can prove that a hit was a hit and a miss
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -72,3 +73,8 @@ def busy(x: int) -> int:
     while perf_counter() < until:
         pass
     return x
+
+
+async def pause(seconds: float) -> None:
+    """Nothing, for a while, on the event loop."""
+    await asyncio.sleep(seconds)
