@@ -57,7 +57,8 @@ def _finish() -> None:
     if runner is None:
         return
     try:
-        if getattr(sys, "last_type", None) is KeyboardInterrupt:
+        # What ended a program; at a prompt it is only what interrupted some line.
+        if getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1"):
             raise KeyboardInterrupt
         while pending := runner.pending():
             wait(pending)
