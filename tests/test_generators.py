@@ -6,6 +6,8 @@ import asyncio
 import contextvars
 import gc
 import itertools
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -280,6 +282,22 @@ def test_closing_early_ends_the_run_as_cancelled_and_lets_the_generator_clean_up
     close(use())
     assert [name[:7] for name in cleaned] == ["opened-"]
     assert log.having("INFO", "Finished in state Closed('Its caller took 1 values and closed it', type=CANCELLED)")
+
+
+def test_what_is_left_open_does_not_hold_up_the_end_of_the_process() -> None:
+    program = """
+from kept import flow, task
+@task
+def numbers():
+    yield from range(3)
+@flow
+def more_numbers():
+    yield from numbers()
+one, other = numbers(), more_numbers()
+print(next(one), next(other))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "0 0\n"), done.stderr
 
 
 def test_an_error_while_closing_reaches_who_closes_and_fails_the_run(log: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import copy
+import sys
 import time
 import types
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Generator
@@ -163,7 +164,8 @@ def iterated(context: contextvars.Context, new_run: Callable[[], Any], wait_for:
         try:
             demand = Demand("send", (yield got.value))
         except GeneratorExit:
-            _closed(context.run(advance, steps, CLOSE))
+            if not sys.is_finalizing():  # else no thread could start any more; the run just ends with the process
+                _closed(context.run(advance, steps, CLOSE))
             raise
         except BaseException as error:
             demand = Demand("throw", error)
