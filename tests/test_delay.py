@@ -201,6 +201,15 @@ def test_hits_are_hits() -> None:
     assert ran == [1]
 
 
+def test_no_thread_is_left_when_all_has_ended() -> None:
+    for _ in range(3):
+        add.map(list(range(50)), deferred=True).wait()
+        left = [thread for thread in threading.enumerate() if thread.name == "kept-task"]
+        for thread in left:
+            thread.join(timeout=30)
+        assert not any(thread.is_alive() for thread in left)
+
+
 def test_there_is_one_background_for_a_process() -> None:
     assert background() is background()
 

@@ -24,11 +24,27 @@ _starting = threading.Lock()
 class BackgroundRunner(ThreadPoolTaskRunner):
     """Runs what may outlive the run that started it."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._counting = threading.RLock()
+
     def submit(
         self, task: Runnable, parameters: dict[str, Any], wait_for: Iterable[Any] | None = None
     ) -> KeptConcurrentFuture[Any]:
         """Start a run that belongs to the flow run around, but neither to its runner nor to a task or transaction."""
         return contextvars.copy_context().run(self._apart, task, parameters, wait_for)
+
+    def ended(self, run: Any) -> None:
+        """Note that a run has ended; with the last one end the threads, since no flow does."""
+        with self._counting:
+            super().ended(run)
+            if not self._begun and self._workers is not None:
+                self._workers.close(wait=False)
+                self._workers = None
+
+    def _take_thread(self, run: Any) -> None:
+        with self._counting:
+            super()._take_thread(run)
 
     def _apart(self, task: Runnable, parameters: dict[str, Any], wait_for: Any) -> KeptConcurrentFuture[Any]:
         flow = copy.copy(FlowRunContext.get())
