@@ -53,13 +53,6 @@ def report(names: list[str]) -> list[int]:
     assert_type(read.submit(text, return_state=True), State[str])
     assert_type(anything.submit(1), KeptFuture[Any])
 
-    assert_type(size.delay("a", unit=2), KeptFuture[int])
-    assert_type(size.delay(text), KeptFuture[int])
-    assert_type(read.delay("a").result(), str)
-    assert_type(read.delay(text).result(), str)
-    assert_type(size.apply_async(("a",), {"unit": 2}, wait_for=[text]), KeptFuture[Any])
-    assert_type(size.map(names, deferred=True), KeptFutureList[int])
-
     sizes = size.map(names, unit=unmapped(2))
     assert_type(sizes, KeptFutureList[int])
     assert_type(sizes[0], KeptFuture[int])

@@ -314,12 +314,6 @@ class Decorated(Generic[P, R]):
     @overload
     def delay(self, /, *args: P.args, **kwargs: P.kwargs) -> KeptFuture[R]: ...
 
-    @overload
-    def delay(self: Decorated[..., Coroutine[Any, Any, T]], /, *args: Any, **kwargs: Any) -> KeptFuture[T]: ...
-
-    @overload
-    def delay(self, /, *args: Any, **kwargs: Any) -> KeptFuture[R]: ...
-
     def delay(self, /, *args: Any, **kwargs: Any) -> Any:
         """Start it in the background of this process, with or without a flow around, and return a future at once.
 
