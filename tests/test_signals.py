@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -58,7 +59,7 @@ class Program:
 
     def history(self) -> dict[str, tuple[str, str]]:
         """State and message of each flow and task."""
-        with sqlite3.connect(self.home / "history.sqlite") as database:
+        with contextlib.closing(sqlite3.connect(self.home / "history.sqlite")) as database:
             rows = database.execute('SELECT "of", state_type, message FROM runs').fetchall()
         return {of.rpartition(".")[2]: (state_type, message) for of, state_type, message in rows}
 
