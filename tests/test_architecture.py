@@ -80,6 +80,7 @@ LAZY_IMPORTS = {
     ("cli.profile", "kept.cli.edit"): "tomlkit costs as much as typer; only the commands that write need it",
     ("settings.profiles", "difflib"): "only misspelt names need it; it costs as much as all settings",
     ("cli.config", "kept.cli.edit"): "tomlkit costs as much as typer; only the commands that write need it",
+    ("engine.sync", "kept.engine.aio"): "it imports asyncio, 30 ms that only async functions need",
     ("engine.drivers", "kept.engine.aio"): "it imports asyncio, 30 ms that only async runs need",
     ("filesystems", "fsspec"): "an optional library",
     ("serializers", "kept.utilities.json_types"): "only values beyond plain JSON need it",

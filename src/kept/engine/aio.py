@@ -122,7 +122,8 @@ async def _wait(effect: Wait) -> None:
     await until_ended(effect.futures)
 
 
-async def _await(effect: Await) -> Any:
+async def awaited(effect: Await) -> Any:
+    """What the coroutine comes to, in time."""
     return await (effect.work if effect.timeout is None else _in_time(effect.work, effect.timeout))
 
 
@@ -136,6 +137,6 @@ _DO: dict[type, Callable[[Any], Awaitable[Any]]] = {
     Sleep: _sleep,
     Wait: _wait,
     Lock: _lock,
-    Await: _await,
+    Await: awaited,
     Yield: _pass_over,
 }

@@ -104,7 +104,9 @@ def _wait(effect: Wait) -> None:
 def _await(effect: Await) -> Any:
     import asyncio  # noqa: PLC0415 - 30 ms that only async functions need
 
-    return _call(Call(asyncio.run, (effect.work,), {}, effect.timeout))
+    from kept.engine import aio  # noqa: PLC0415 - it imports asyncio
+
+    return asyncio.run(aio.awaited(effect))
 
 
 def _pass_over(_: Yield) -> Demand:
