@@ -42,6 +42,19 @@ def test_cancelled_calls_are_not_held_until_their_time() -> None:
     assert len(later._clock._due) < 3_000
 
 
+def test_the_thread_does_not_stay_for_calls_that_were_cancelled() -> None:
+    clock = later._Clock()
+    alarms = [later.Alarm(print) for _ in range(3)]
+    for alarm in alarms:
+        clock.add(3600, alarm)
+    thread = clock._thread
+    assert thread is not None
+    for alarm in alarms:
+        alarm.cancel()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
 def test_the_thread_ends_when_there_is_nothing_left_to_call() -> None:
     done = threading.Event()
     clock = later._Clock()

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 
 _IDLE_SECONDS = 0.2
+# How long the thread may sleep on: what it waits for may have been cancelled, which nobody wakes it for.
+_SLEEP_SECONDS = 0.5
 _SWEEP = 1000
 
 
@@ -61,6 +63,8 @@ class _Clock:
         """The next alarm, when its time has come; None after a while without any."""
         with self._changed:
             while True:
+                while self._due and self._due[0][2].fn is None:
+                    heapq.heappop(self._due)
                 if not self._due:
                     if self._changed.wait(_IDLE_SECONDS) or self._due:
                         continue
@@ -69,7 +73,7 @@ class _Clock:
                 left = self._due[0][0] - time.monotonic()
                 if left <= 0:
                     return heapq.heappop(self._due)[2]
-                self._changed.wait(min(left, threading.TIMEOUT_MAX))
+                self._changed.wait(min(left, _SLEEP_SECONDS))
 
 
 _clock = _Clock()
