@@ -17,11 +17,13 @@ from typing import Any
 import numpy
 import pytest
 
-from kept import flow, task
+from kept import flow, task, transaction
 from kept.cache_policies import INPUTS, TASK_SOURCE
+from kept.exceptions import StoreError
 from kept.filesystems import LocalFileSystem
-from kept.task_runners import ThreadPoolTaskRunner
-from kept.transactions import IsolationLevel
+from kept.results import ResultStore
+from kept.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
+from kept.transactions import IsolationLevel, TransactionState
 
 
 def scaled(factor: int) -> Any:
@@ -57,6 +59,15 @@ def test_callables_that_differ_have_different_sources(left: Any, right: Any, x: 
     first, second = (task(fn, name="step", cache_policy=policy) for fn in (left, right))
     assert [first(x), second(x)] == [left(x), right(x)]
     assert second(x, return_state=True).name == "Cached"
+
+
+@pytest.mark.parametrize(
+    ("left", "right"), [(functools.partial(operator.mul, 2), functools.partial(operator.mul, 3)), (Scale(2), Scale(3))]
+)
+def test_flows_over_callables_that_differ_share_nothing(left: Any, right: Any) -> None:
+    first, second = (flow(fn, name="step", cache_policy=INPUTS, validate_parameters=False) for fn in (left, right))
+    assert [first(10), second(10)] == [20, 30]
+    assert second(10, return_state=True).name == "Cached"
 
 
 def test_other_inputs_than_those_waited_for_are_never_taken_for_them() -> None:
@@ -317,3 +328,161 @@ def test_a_misspelt_exclusion_is_told(log: Any) -> None:
         return x
 
     assert "no argument 'debgu' to leave out of its key; did you mean 'debug'?" in log
+
+
+@task(cache_policy=INPUTS, retries=1)
+def second_time(numbers: list[int], more: list[int], began: Path) -> int:
+    if began.exists():
+        return sum(numbers) + sum(more)
+    began.touch()
+    while numbers and not began.with_name("go-on").exists():
+        pass
+    raise ValueError("not yet")
+
+
+@task(cache_policy=INPUTS)
+def some(count: int) -> list[int]:
+    return list(range(count))
+
+
+def test_a_result_of_arguments_that_changed_before_another_process_tried_again_is_not_kept(
+    tmp_path: Path, log: Any
+) -> None:
+    began = tmp_path / "began"
+
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+    def calls() -> list[int]:
+        numbers = [1, 2]
+        first = second_time.submit(numbers, [], began)
+        while not began.exists():
+            pass
+        numbers.append(50)
+        began.with_name("go-on").touch()
+        return [first.result(), second_time.submit([1, 2], [], began).result()]
+
+    assert calls()[1] == 3
+    assert "changed the arguments" in log
+
+
+def test_a_result_that_another_process_got_at_the_second_try_from_kept_inputs_is_kept(tmp_path: Path) -> None:
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+    def calls() -> Any:
+        inputs = [], some.submit(100_000), tmp_path / "began"
+        second_time.submit(*inputs).wait()
+        return second_time.submit(*inputs).state.name
+
+    assert calls() == "Cached"
+
+
+@task(cache_policy=INPUTS)
+def steered(count: int) -> Any:
+    at = 0
+    while at < count:
+        try:
+            at = (yield at) or at + 1
+        except KeyError:
+            yield -1
+
+
+@pytest.mark.parametrize("steer", [lambda values: values.send(3), lambda values: values.throw(KeyError())])
+def test_values_that_a_caller_of_a_generator_had_a_part_in_are_not_kept(steer: Any, log: Any) -> None:
+    values = steered(4)
+    next(values)
+    steer(values)
+    list(values)
+    assert "its caller sent something in" in log
+    assert list(steered(4)) == list(steered(4)) == [0, 1, 2, 3]
+    assert len(log.having("Finished in state Cached")) == 1
+
+
+class Module:
+    """What `copy.deepcopy` can't copy, and pickles can."""
+
+    def __init__(self) -> None:
+        self.module, self.count = operator, 0
+
+
+def test_values_of_a_generator_that_can_only_be_pickled_are_kept_as_they_were_too() -> None:
+    @task(cache_policy=INPUTS)
+    def reuses(count: int) -> Any:
+        row = Module()
+        for row.count in range(count):
+            yield row
+
+    assert [row.count for row in reuses(3)] == [row.count for row in reuses(3)] == [0, 1, 2]
+
+
+def test_what_a_generator_returns_is_not_lost_with_a_serializer_that_knows_only_lists(log: Any) -> None:
+    @task(cache_policy=INPUTS, result_serializer="json")
+    def pages(count: int) -> Any:
+        yield from range(count)
+        return "the end"
+
+    for _ in range(2):
+        values = pages(1)
+        assert next(values) == 0
+        with pytest.raises(StopIteration, match="the end"):
+            next(values)
+    assert "Use result_serializer='pickle'" in log
+
+
+class Broken:
+    """A file system on which nothing can be written."""
+
+    def read_path(self, path: str) -> bytes:
+        raise FileNotFoundError(path)
+
+    def write_path(self, path: str, content: bytes) -> None:
+        raise OSError("no space left")
+
+
+def test_a_transaction_that_can_not_note_that_it_was_done_is_rolled_back_with_all_inside(tmp_path: Path) -> None:
+    undone = []
+    store = ResultStore(result_storage=Broken(), metadata_storage=tmp_path)
+    with pytest.raises(StoreError), transaction(key="done", store=store) as outer:
+        outer.on_rollback_hooks.append(lambda _: undone.append("outer"))
+        with transaction() as inner:
+            inner.on_rollback_hooks.append(lambda _: undone.append("inner"))
+    assert undone == ["outer", "inner"]
+    assert inner.state is outer.state is TransactionState.ROLLED_BACK
+
+
+def test_a_transaction_in_a_task_is_rolled_back_if_it_can_not_be_published_with_the_task() -> None:
+    undone = []
+
+    @task(cache_policy=INPUTS, result_storage=Broken())
+    def pays(amount: int) -> Any:
+        with transaction(key="paid") as txn:
+            txn.stage(amount, on_rollback_hooks=[lambda _: undone.append(amount)])
+        return txn.key
+
+    assert pays(3) == "paid"
+    assert undone == [3]
+
+
+def test_a_transaction_whose_value_was_lost_is_not_taken_for_done(home: Path) -> None:
+    for _ in range(2):
+        with transaction(key="report") as txn:
+            assert not txn.is_committed()
+            txn.stage(bytes(100_000))
+        shutil.rmtree(home / "storage" / "blobs")
+
+
+class Rows(list[Any]):
+    """A list that makes its elements when they are asked for."""
+
+    def __iter__(self) -> Any:
+        return ([value] for value in list.__iter__(self))
+
+
+def test_elements_that_are_made_when_they_are_asked_for_are_not_taken_for_each_other() -> None:
+    @task
+    def same(value: Any) -> Any:
+        return value
+
+    @flow
+    def calls() -> Any:
+        rows = [Rows([same.submit(i), i, i + 10]) for i in range(10)]
+        return [[value[0] for value in row] for row in same(rows)]
+
+    assert calls() == [[[i], [i], [i + 10]] for i in range(10)]

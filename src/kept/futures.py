@@ -388,11 +388,12 @@ def find_handles(expr: Any) -> list[Any]:
     What stands inside an annotation is not listed, only the annotation.
     """
     found: list[Any] = []
-    _find(expr, found, set())
+    _find(expr, found, {})
     return found
 
 
-def _find(value: Any, found: list[Any], seen: set[int]) -> None:
+# Both walks hold what they have seen: an id is one of a living object, and a container may make its elements anew.
+def _find(value: Any, found: list[Any], seen: dict[int, Any]) -> None:
     if value.__class__ in _ATOMS:
         return
     if isinstance(value, _HANDLES):
@@ -403,7 +404,7 @@ def _find(value: Any, found: list[Any], seen: set[int]) -> None:
     if not children or _ATOMS.issuperset(map(type, children)):
         return
     if id(value) not in seen:
-        seen.add(id(value))
+        seen[id(value)] = value
         for child in children:
             _find(child, found, seen)
 
@@ -438,15 +439,15 @@ def replace_handles(expr: Any, swap: Callable[[Any], Any]) -> Any:
     return _replace(expr, swap, {})
 
 
-def _replace(value: Any, swap: Callable[[Any], Any], done: dict[int, Any]) -> Any:
+def _replace(value: Any, swap: Callable[[Any], Any], done: dict[int, tuple[Any, Any]]) -> Any:
     if value.__class__ in _ATOMS:
         return value
     if isinstance(value, _HANDLES):
         return swap(value)
     if id(value) not in done:
-        done[id(value)] = value
-        done[id(value)] = _rebuilt(value, lambda child: _replace(child, swap, done))
-    return done[id(value)]
+        done[id(value)] = value, value
+        done[id(value)] = value, _rebuilt(value, lambda child: _replace(child, swap, done))
+    return done[id(value)][1]
 
 
 def _rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:

@@ -295,9 +295,11 @@ class ResultStore:
         self.publish([self.pack(obj, key, expires=expires)])
 
     def exists(self, key: str) -> bool:
-        """Whether a result is kept under `key` that has not expired."""
+        """Whether a result is kept under `key` that has not expired and is not lost."""
         found = self.lookup(key)
-        return isinstance(found, Entry) and (found.expires is None or found.expires > time.time())
+        if isinstance(found, Miss) or (found.expires is not None and found.expires <= time.time()):
+            return False
+        return found.blob is None or not isinstance(self.blobs.open(found.blob), Miss)
 
     async def aread(self, key: str) -> ResultRecord:
         """`read()`, to await."""

@@ -272,7 +272,7 @@ class BaseTransaction:
         if entry is not None:
             self._entries = [entry]
         elif self._named and not self._entries:
-            self.stage(None)  # a key is what one asks later whether this was done
+            yield from self._marking()
         self.on_rollback_hooks += on_rollback
         self.on_commit_hooks += on_commit
         if self.commit_mode is CommitMode.OFF:
@@ -282,6 +282,14 @@ class BaseTransaction:
             yield from self.committing()
         elif around.is_rolled_back():
             yield from self.rolling_back()
+
+    def _marking(self) -> Steps[None]:
+        """Stage a nothing: a key is what one asks later whether this was done."""
+        try:
+            self.stage(None)
+        except BaseException:
+            yield from self.rolling_back()
+            raise
 
     def _follow(self) -> BaseTransaction | None:
         """The transaction around whose outcome is that of this one: one that goes on, or one that was rolled back.
@@ -314,8 +322,9 @@ class BaseTransaction:
                 else:
                     store.publish(entries)
         except BaseException:
-            if not self.of_task:  # what a task did is done, whether or not its result could be kept
-                yield from self.rolling_back()
+            # What a task did is done, whether or not its result could be kept; what the user opened in it is not.
+            for lost in reversed(self.children) if self.of_task else (self,):
+                yield from lost.rolling_back()
             raise
         for member in members:
             member.state = TransactionState.COMMITTED

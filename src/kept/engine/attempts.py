@@ -34,7 +34,10 @@ def attempts(job: RunSteps) -> Steps[Returned | State[Any]]:
         try:
             if job.spec.is_generator:
                 stream = Stream(fn(*args, **kwargs), timeout, job.collects)
-                return (yield from stream.steps())
+                outcome = yield from stream.steps()
+                if stream.steered:
+                    job.forget_key("its caller sent something in, which the key knows nothing of")
+                return outcome
             value = yield Call(fn, args, kwargs, timeout)
             if value.__class__ in UNFINISHED:
                 value = yield from finished(value, timeout, job.spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from kept.engine.plan import Identity, flow_rules
 from kept.engine.spec import FlowSpec
 from kept.engine.steps import RunSteps
 from kept.engine.validation import validated
+from kept.fingerprint.source import source_digest
 from kept.logging.handlers import configure
 from kept.logging.loggers import flow_runs
 from kept.settings import get_current_settings
@@ -101,7 +103,10 @@ class FlowRunSteps(RunSteps):
         policy = self.rules.policy
         if identity is None or policy is None:
             return identity
-        parts = {**identity.parts, "flow": self.spec.key}
+        fn = self.spec.fn
+        # What a partial or an object that can be called holds makes another flow of it.
+        name = self.spec.key if isinstance(fn, types.FunctionType) else f"{self.spec.key}:{source_digest(fn)}"
+        parts = {**identity.parts, "flow": name}
         return Identity(policy.key_of(parts), parts)
 
     def hooks(self, state: State[Any]) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ that the caller, between two values, is not inside of the run.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import copy
 import sys
@@ -20,11 +21,13 @@ from kept.engine.effects import CLOSE, NEXT, Await, Call, Demand, Steps, Yield
 from kept.engine.outcome import is_outcome
 from kept.engine.plan import Hit
 from kept.engine.spec import Spec
+from kept.serializers import PickleSerializer
 from kept.states import Cancelled, State, StateType
 from kept.store.completing import completed
 
 T = TypeVar("T")
 UNFINISHED = frozenset({types.GeneratorType, types.AsyncGeneratorType, types.CoroutineType})
+_BYTES = PickleSerializer()
 _UNCHANGING = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 
@@ -75,6 +78,8 @@ class Stream:
         self._values: list[Any] | None = [] if collects else None
         self._demand = NEXT
         self._worked = 0.0
+        self.steered = False
+        """Whether its caller sent something in, or threw: what it yields is no matter of its arguments alone."""
 
     @property
     def interrupted(self) -> bool:
@@ -91,6 +96,7 @@ class Stream:
                 if self._values is not None:
                     self._values.append(_as_now(got.value))
                 self._demand = yield got
+                self.steered = self.steered or self._demand != NEXT
             elif self._demand is CLOSE:
                 return Cancelled(name="Closed", message=f"Its caller took {count} values and closed it")
             else:
@@ -118,10 +124,14 @@ def _as_now(value: Any) -> Any:
     """The value as it is now, whatever its generator and its caller do to it later."""
     if value.__class__ in _UNCHANGING:
         return value
-    try:
-        return copy.deepcopy(value)
-    except Exception:  # what can't be copied can't be kept either, which the store says better
-        return value
+    for copied in (copy.deepcopy, _through_bytes):
+        with contextlib.suppress(Exception):
+            return copied(value)
+    return value  # what can't be copied can't be kept either, which the store says better
+
+
+def _through_bytes(value: Any) -> Any:
+    return _BYTES.loads(_BYTES.dumps(value))
 
 
 def _resumed(made: Any, demand: Demand) -> Any:

@@ -15,13 +15,13 @@ from kept.cache_policies import Call
 from kept.context import FlowRunContext, enter_run, leave_run
 from kept.engine.attempts import attempts
 from kept.engine.effects import Io, Lock, Steps, Wait
-from kept.engine.generators import Returned
+from kept.engine.generators import Returned, Yielded
 from kept.engine.hooks import run_hooks
 from kept.engine.names import storage_key
 from kept.engine.outcome import final_state, is_outcome, settled
 from kept.engine.plan import Bypass, Decision, Hit, Identity, Rules, Run, judge, kept_by_another
 from kept.engine.signals import catch_sigterm, crash_message, release_sigterm, undisturbed
-from kept.exceptions import CancelledRun, KeptException
+from kept.exceptions import CancelledRun, KeptException, SerializationError
 from kept.futures import Resolver, can_hold_handles, check_reach, find_handles, unfinished
 from kept.history import RunRecord
 from kept.logging.loggers import log_run
@@ -243,8 +243,8 @@ class RunSteps:
             if resolver.unread:
                 self.parameters = {name: resolver.read(value) for name, value in self.parameters.items()}
                 resolver.unread = False
-                if resolver.changed and self.identity is not None:
-                    self._forget_key("an input was lost from the store, and changed in memory since")
+                if resolver.changed:
+                    self.forget_key("an input was lost from the store, and changed in memory since")
             self.run.parameters = self.context.parameters = self.parameters
 
     def rename(self, name: str) -> None:
@@ -353,8 +353,10 @@ class RunSteps:
             around = around.parent
         return False
 
-    def _forget_key(self, reason: str) -> None:
-        """Keep nothing under the key: what is computed is not what it stands for."""
+    def forget_key(self, reason: str) -> None:
+        """Keep nothing under the key, if there is one: what is computed is not what it stands for."""
+        if self.identity is None:
+            return
         self.identity = None
         self.decision = Bypass(reason)
         self.not_kept = reason
@@ -402,7 +404,7 @@ class RunSteps:
         again = self.run.run_count > 1
         # The caller of a generator is at work while that runs.
         if (again or self.spec.is_generator) and self.identity and self._key_has_changed(self.identity.key):
-            self._forget_key(f"{'an earlier try' if again else 'something'} changed the arguments")
+            self.forget_key(f"{'an earlier try' if again else 'something'} changed the arguments")
         identity = self.identity
         if identity is None:
             # Nothing will look for it but the state of this run.
@@ -413,6 +415,11 @@ class RunSteps:
         expiration = self.rules.expiration
         expires = None if expiration is None else time.time() + expiration
         try:
+            if value.__class__ is Yielded and not store.faithful:
+                raise SerializationError(
+                    f"its generator returns a value besides those that it yields, which {store.serializer_name} loses. "
+                    "Use result_serializer='pickle'."
+                )
             result = (value, *identity, expires, origin)
             return (yield Io(store.pack, result, store.slow))  # type: ignore[no-any-return]
         except (Exception, SystemExit) as error:  # a user's serializer or file system may raise anything
@@ -420,9 +427,8 @@ class RunSteps:
             return None
 
     def _key_has_changed(self, key: str) -> bool:
-        if self.elsewhere:  # the function was given copies
-            return False
-        self.resolver = None
+        if not self.elsewhere:  # else what is known was read by nobody here, or by the run alone
+            self.resolver = None
         again = self._identify()
         return again is None or again.key != key
 
