@@ -15,6 +15,7 @@ import pytest
 
 from kept import flow, task
 from kept.context import FlowRunContext, TaskRunContext
+from kept.engine.stopping import call_within, new_stop, raise_in
 from tests.conftest import Lines
 
 SOON = 0.05
@@ -432,3 +433,22 @@ def test_no_thread_is_left_by_a_timeout_that_was_not_reached() -> None:
 
     f()
     assert [thread for thread in threading.enumerate() if thread.name == "kept-task"] == []
+
+
+def test_a_stop_meets_the_thread_it_is_meant_for_also_while_that_starts_another_one() -> None:
+    for _ in range(30):
+        stop, began, ended = new_stop("this test says so"), threading.Event(), []
+
+        def work(stop: Any = stop, began: Any = began, ended: Any = ended) -> None:
+            try:
+                began.set()
+                call_within(5.0, sleep_in_small_steps, TimeoutError)
+            except (stop, TimeoutError) as error:
+                ended.append(type(error))
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        began.wait()
+        raise_in(thread, stop)
+        thread.join()
+        assert ended == [stop]

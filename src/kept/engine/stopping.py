@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import ctypes
+import os
 import sys
 import threading
 import time
@@ -31,6 +32,10 @@ _MET, _AGAIN = 0.1, 0.5
 # Who waits here can itself be stopped, so often.
 _SLICE = 0.05
 _LIBRARIES = str(Path(threading.__file__).parent)
+# A thread that is being started has the identifier of who starts it at first, and would meet what is meant for that.
+_starting = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_starting.release)
 
 
 class Stop(BaseException):
@@ -55,7 +60,8 @@ def new_stop(why: str = Stop.why) -> type[Stop]:
 
 def raise_in(thread: threading.Thread, stop: type[Stop]) -> None:
     """Have `thread` meet the exception at its next step of Python."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(stop))
+    with _starting:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(stop))
 
 
 def where(thread: threading.Thread) -> str:
@@ -127,7 +133,8 @@ def call_within(seconds: float, call: Callable[[], T], timed_out: Callable[[], B
         the exception that `timed_out` makes: it took longer, whether or not it could be stopped.
     """
     aside = _Aside(call)
-    aside.start()
+    with _starting:
+        aside.start()
     try:
         in_time = aside.wait(seconds)
     except BaseException:  # this thread is stopped itself
