@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kept.exceptions import ConfigurationError
+from kept.utilities.effects import in_thread
 from kept.utilities.fields import Fields
 
 T = TypeVar("T")
@@ -330,8 +331,6 @@ def _matches(path: str, name: str, pattern: str) -> bool:
 
 
 async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
-    import asyncio  # noqa: PLC0415  # 20 ms that programs without a loop never need
-
-    result: Any = await asyncio.to_thread(function, *arguments)
+    result: Any = await in_thread(function, *arguments)
     # A file system of the user's own may have a coroutine function here.
     return await result if hasattr(result, "__await__") else result  # type: ignore[no-any-return]

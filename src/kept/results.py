@@ -31,6 +31,7 @@ from kept.states import Loadable, moment
 from kept.store import Entry, Miss, Store, open_store
 from kept.store.disk import DiskBlobs
 from kept.store.objects import ObjectBlobs, ObjectEntries
+from kept.utilities.effects import in_thread
 
 INLINE_LIMIT = 32 * 1024
 """Payloads up to this many bytes live in their entry; larger ones become blobs."""
@@ -315,11 +316,7 @@ class ResultStore:
 
     async def _aside(self, function: Callable[..., Any], *args: Any) -> Any:
         """What the function returns, called in a thread if an event loop should not wait for it."""
-        if not self.slow:
-            return function(*args)
-        import asyncio  # noqa: PLC0415 - 30 ms that only async callers need
-
-        return await asyncio.to_thread(function, *args)
+        return await in_thread(function, *args) if self.slow else function(*args)
 
     def acquire_lock(self, key: str, holder: str | None = None, timeout: float | None = None) -> bool:
         """Take the lock on `key`, and say whether that succeeded within `timeout` seconds, for ever by default.

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast, overload
 
 from kept.exceptions import CancelledRun, CrashedRun, FailedRun, PausedRun, UnfinishedRun
+from kept.utilities.effects import in_thread
 
 R = TypeVar("R", covariant=True)
 
@@ -199,9 +200,7 @@ class State(Generic[R]):
     async def aresult(self, raise_on_failure: bool = True) -> R | BaseException:
         """`result()`, to await."""
         if isinstance(self.data, Loadable) and self.data.slow:
-            import asyncio  # noqa: PLC0415 - 30 ms that only async callers need
-
-            return await asyncio.to_thread(self.result, raise_on_failure)
+            return cast(R, await in_thread(self.result, raise_on_failure))
         return self.result(raise_on_failure=raise_on_failure)
 
     def is_scheduled(self) -> bool:

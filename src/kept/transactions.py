@@ -22,7 +22,7 @@ from kept.exceptions import ConfigurationError, RollBack
 from kept.results import ResultRecord, ResultStore, get_result_store
 from kept.store.completing import completed
 from kept.store.entry import Entry
-from kept.utilities.effects import Call, Io, Lock
+from kept.utilities.effects import ASYNC, PLAIN, Call, Io, Lock, drive, drive_async
 
 T = TypeVar("T")
 Hook = Callable[[Any], Any]
@@ -378,7 +378,7 @@ class Transaction(BaseTransaction):
 
     def read(self) -> ResultRecord | None:
         """The result kept under the key of this transaction, or None."""
-        return _driven(self.reading())
+        return drive(self.reading(), PLAIN)
 
     def commit(self) -> bool:
         """Publish everything staged here and inside, in one step per store; then run the commit hooks.
@@ -386,18 +386,18 @@ class Transaction(BaseTransaction):
         Raises:
             StoreError: the store refused, so this was rolled back.
         """
-        return _driven(self.committing())
+        return drive(self.committing(), PLAIN)
 
     def rollback(self) -> bool:
         """Drop everything staged here and inside, and run the rollback hooks, last staged first."""
-        return _driven(self.rolling_back())
+        return drive(self.rolling_back(), PLAIN)
 
     def __enter__(self) -> Transaction:
-        _driven(self.beginning())
+        drive(self.beginning(), PLAIN)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> bool | None:
-        return _driven(self.ending(error))
+        return drive(self.ending(error), PLAIN)
 
 
 class AsyncTransaction(BaseTransaction):
@@ -407,7 +407,7 @@ class AsyncTransaction(BaseTransaction):
 
     async def read(self) -> ResultRecord | None:
         """The result kept under the key of this transaction, or None."""
-        return await _awaited(self.reading())
+        return await drive_async(self.reading(), ASYNC)
 
     async def commit(self) -> bool:
         """Publish everything staged here and inside, in one step per store; then run the commit hooks.
@@ -415,67 +415,20 @@ class AsyncTransaction(BaseTransaction):
         Raises:
             StoreError: the store refused, so this was rolled back.
         """
-        return await _awaited(self.committing())
+        return await drive_async(self.committing(), ASYNC)
 
     async def rollback(self) -> bool:
         """Drop everything staged here and inside, and run the rollback hooks, last staged first."""
-        return await _awaited(self.rolling_back())
+        return await drive_async(self.rolling_back(), ASYNC)
 
     async def __aenter__(self) -> AsyncTransaction:
-        await _awaited(self.beginning())
+        await drive_async(self.beginning(), ASYNC)
         return self
 
     async def __aexit__(
         self, kind: object, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        return await _awaited(self.ending(error))
-
-
-def _driven(steps: Steps[T]) -> T:
-    """What the steps return, done in plain code."""
-    try:
-        effect = next(steps)
-        while True:
-            try:
-                if isinstance(effect, Lock):
-                    answer = effect.manager.acquire_lock(effect.key, effect.holder)
-                else:
-                    answer = effect.fn(*effect.args)
-            except BaseException as error:
-                effect = steps.throw(error)
-            else:
-                effect = steps.send(answer)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-
-
-async def _awaited(steps: Steps[T]) -> T:
-    """What the steps return, done in async code."""
-    try:
-        effect = next(steps)
-        while True:
-            try:
-                answer = await _answer(effect)
-            except BaseException as error:
-                effect = steps.throw(error)
-            else:
-                effect = steps.send(answer)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-
-
-async def _answer(effect: Call | Io | Lock) -> Any:
-    import asyncio  # noqa: PLC0415 - 30 ms that only async callers need
-
-    if isinstance(effect, Lock):
-        acquire = getattr(effect.manager, "aacquire_lock", None)
-        if acquire is not None:
-            return await acquire(effect.key, effect.holder)
-        return await asyncio.to_thread(effect.manager.acquire_lock, effect.key, effect.holder)
-    if isinstance(effect, Io) and effect.slow:
-        return await asyncio.to_thread(effect.fn, *effect.args)
-    answer = effect.fn(*effect.args)
-    return await answer if hasattr(answer, "__await__") else answer
+        return await drive_async(self.ending(error), ASYNC)
 
 
 def _copied(value: Any) -> Any:

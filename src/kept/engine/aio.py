@@ -1,4 +1,4 @@
-"""The driver of a run in async code: does what the steps ask for without holding up the event loop."""
+"""What async code does for a run: all that its steps ask for, without holding up the event loop."""
 
 from __future__ import annotations
 
@@ -6,49 +6,19 @@ import asyncio
 import functools
 import inspect
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-from kept.engine.effects import NEXT, Await, Call, Demand, Effect, Io, Lock, RunTimeout, Sleep, Steps, Wait, Yield
+from kept.engine.effects import NEXT, Await, Call, Demand, RunTimeout, Sleep, Wait, Yield
 from kept.engine.stopping import CLEAN_UP, Stop, new_stop, raise_in
 from kept.futures import until_ended
 from kept.logging.loggers import get_run_logger
+from kept.utilities.effects import ASYNC, Does
 from kept.utilities.later import call_later
 
 T = TypeVar("T")
 # How many seconds after its time something is still there before it is seen as not to be stopped in the usual way.
 _LATE = 0.5
-
-
-async def drive_async(steps: Steps[T], first: Effect | None = None) -> T:
-    """Run the steps to their end and return what they return; `first` is what they asked for already."""
-    try:
-        effect = next(steps) if first is None else first
-        while True:
-            try:
-                answer = await _DO[effect.__class__](effect)
-            except BaseException as error:
-                effect = steps.throw(error)
-            else:
-                effect = steps.send(answer)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-
-
-async def advance_async(steps: Steps[T], demand: Demand | None = None) -> Yield | T:
-    """Run the steps of a generator as far as its next value, or to their end; `demand` is what is wanted of it."""
-    try:
-        effect = next(steps) if demand is None else steps.send(demand)
-        while not isinstance(effect, Yield):
-            try:
-                answer = await _DO[effect.__class__](effect)
-            except BaseException as error:
-                effect = steps.throw(error)
-            else:
-                effect = steps.send(answer)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-    return effect
 
 
 async def _call(effect: Call) -> Any:
@@ -100,20 +70,6 @@ async def _cancelled(work: asyncio.Future[Any]) -> None:
     )
 
 
-async def _io(effect: Io) -> Any:
-    if effect.slow:
-        return await asyncio.to_thread(effect.fn, *effect.args)
-    return effect.fn(*effect.args)
-
-
-async def _lock(effect: Lock) -> None:
-    # Not by a thread: those who wait could fill all that the loop has, and who holds the lock may need one.
-    if hasattr(effect.manager, "aacquire_lock"):
-        await effect.manager.aacquire_lock(effect.key, effect.holder)
-    else:
-        await asyncio.to_thread(effect.manager.acquire_lock, effect.key, effect.holder)
-
-
 async def _sleep(effect: Sleep) -> None:
     await asyncio.sleep(effect.seconds)
 
@@ -131,12 +87,4 @@ async def _pass_over(_: Yield) -> Demand:
     return NEXT  # nobody takes the values one by one
 
 
-_DO: dict[type, Callable[[Any], Awaitable[Any]]] = {
-    Call: _call,
-    Io: _io,
-    Sleep: _sleep,
-    Wait: _wait,
-    Lock: _lock,
-    Await: awaited,
-    Yield: _pass_over,
-}
+DOES: Does = {**ASYNC, Call: _call, Sleep: _sleep, Wait: _wait, Await: awaited, Yield: _pass_over}

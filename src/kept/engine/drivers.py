@@ -1,30 +1,34 @@
-"""The drivers, for the layers above; that of async code is imported when the first async run needs it."""
+"""The drivers of runs. What async code does is imported when the first async run needs it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from kept.engine.effects import Demand, Effect, Steps, Yield
-from kept.engine.sync import advance, drive, drive_to
-
-__all__ = ["advance", "advance_async", "drive", "drive_async", "drive_to", "drive_to_end"]
+from kept.engine.effects import Effect, Steps
+from kept.engine.sync import DOES
+from kept.utilities import effects
+from kept.utilities.effects import Kinds
 
 T = TypeVar("T")
 
 
-def drive_async(steps: Steps[T], first: Effect | None = None) -> Coroutine[Any, Any, T]:
-    """A coroutine that runs the steps to their end; `first` is what they asked for already."""
+def drive(
+    steps: Steps[T],
+    first: Any = None,
+    answer: Any = None,
+    thrown: BaseException | None = None,
+    until: Kinds = (),
+) -> T:
+    """Run the steps in plain code: see `kept.utilities.effects.drive`."""
+    return effects.drive(steps, DOES, first, answer, thrown, until)
+
+
+def drive_async(steps: Steps[T], first: Any = None, answer: Any = None, until: Kinds = ()) -> Coroutine[Any, Any, T]:
+    """A coroutine that runs the steps: see `kept.utilities.effects.drive`."""
     from kept.engine import aio  # noqa: PLC0415 - it imports asyncio, 30 ms that plain code must not pay
 
-    return aio.drive_async(steps, first)
-
-
-def advance_async(steps: Steps[T], demand: Demand | None = None) -> Coroutine[Any, Any, Yield | T]:
-    """A coroutine that runs the steps of a generator as far as its next value, or to their end."""
-    from kept.engine import aio  # noqa: PLC0415 - as above
-
-    return aio.advance_async(steps, demand)
+    return effects.drive_async(steps, aio.DOES, first, answer, until)
 
 
 def drive_to_end(

@@ -16,7 +16,7 @@ import types
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Generator
 from typing import Any, ClassVar, TypeVar
 
-from kept.engine.drivers import advance, advance_async, drive_async
+from kept.engine.drivers import drive, drive_async
 from kept.engine.effects import CLOSE, NEXT, Await, Call, Demand, Steps, Yield
 from kept.engine.outcome import is_outcome
 from kept.engine.plan import Hit
@@ -169,17 +169,17 @@ def iterated(context: contextvars.Context, new_run: Callable[[], Any], wait_for:
     """What the caller of a generator gets; the run begins with the first value asked for."""
     run = context.run(new_run)
     steps = run.steps(wait_for)
-    got: Any = context.run(advance, steps)
+    got: Any = context.run(drive, steps, until=Yield)
     while isinstance(got, Yield):
         try:
             demand = Demand("send", (yield got.value))
         except GeneratorExit:
             if not sys.is_finalizing():  # else no thread could start any more; the run just ends with the process
-                _closed(context.run(advance, steps, CLOSE))
+                _closed(context.run(drive, steps, answer=CLOSE, until=Yield))
             raise
         except BaseException as error:
             demand = Demand("throw", error)
-        got = context.run(advance, steps, demand)
+        got = context.run(drive, steps, answer=demand, until=Yield)
     values = got.result()
     if isinstance(run.decision, Hit):
         for value in values:  # noqa: UP028 - `yield from` would pass on what the caller sends
@@ -195,16 +195,16 @@ async def aiterated(
 
     run = context.run(new_run)
     steps = run.steps(wait_for)
-    got = await _within(context, advance_async(steps))
+    got = await _within(context, drive_async(steps, until=Yield))
     while isinstance(got, Yield):
         try:
             demand = Demand("send", (yield got.value))
         except (GeneratorExit, asyncio.CancelledError):  # a loop that ends closes what is left by cancelling
-            _closed(await _within(context, advance_async(steps, CLOSE)))
+            _closed(await _within(context, drive_async(steps, answer=CLOSE, until=Yield)))
             raise
         except BaseException as error:
             demand = Demand("throw", error)
-        got = await _within(context, advance_async(steps, demand))
+        got = await _within(context, drive_async(steps, answer=demand, until=Yield))
     values = got.result()
     if isinstance(run.decision, Hit):
         for value in values:
@@ -214,7 +214,7 @@ async def aiterated(
 def begun(context: contextvars.Context, new_run: Callable[[], Any], wait_for: Any, return_state: bool) -> Any:
     """What the caller gets of a function of which only calling it tells whether it is async."""
     steps = context.run(new_run).steps(wait_for)
-    got: Any = context.run(advance, steps)
+    got: Any = context.run(drive, steps, until=Await)
     if isinstance(got, Await):
         return _ended_later(context, steps, got, return_state)
     return got if return_state else got.result()

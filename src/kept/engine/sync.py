@@ -1,4 +1,4 @@
-"""The driver of a run in plain code: does what the steps ask for in the calling thread."""
+"""What plain code does for a run: all that its steps ask for, in the calling thread."""
 
 from __future__ import annotations
 
@@ -10,70 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from kept.engine.effects import NEXT, Await, Call, Demand, Effect, Io, Lock, RunTimeout, Sleep, Steps, Wait, Yield
+from kept.engine.effects import NEXT, Await, Call, Demand, RunTimeout, Sleep, Wait, Yield
 from kept.engine.stopping import CLEAN_UP, Stop, call_within, new_stop
 from kept.futures import wait
 from kept.logging.loggers import get_run_logger
+from kept.utilities.effects import PLAIN, Does
 
 T = TypeVar("T")
 _ATTEMPTS = 3
-
-
-def drive(steps: Steps[T], first: Effect | None = None, thrown: BaseException | None = None) -> T:
-    """Run the steps to their end and return what they return.
-
-    Arguments:
-        first: what they asked for already.
-        thrown: how what they asked for ended, if that was so.
-    """
-    try:
-        if thrown is not None:
-            first = steps.throw(thrown)
-        effect = next(steps) if first is None else first
-        while True:
-            try:
-                answer = _DO[effect.__class__](effect)
-            except BaseException as error:
-                effect = steps.throw(error)
-            else:
-                effect = steps.send(answer)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-
-
-def advance(steps: Steps[T], demand: Demand | None = None) -> Yield | Await | T:
-    """Run the steps as far as a value of a generator or a coroutine to await, or to their end.
-
-    `demand` is what is wanted of the generator; None to begin.
-    """
-    try:
-        effect = next(steps) if demand is None else steps.send(demand)
-        while not isinstance(effect, (Yield, Await)):
-            try:
-                answer = _DO[effect.__class__](effect)
-            except BaseException as error:
-                effect = steps.throw(error)
-            else:
-                effect = steps.send(answer)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-    return effect
-
-
-def drive_to(kind: type[T], steps: Any, effect: Any) -> T:
-    """Run the steps from this effect on to the first of a kind that is no business of this driver.
-
-    Raises:
-        StopIteration: they came to their end, with what they return.
-    """
-    while not isinstance(effect, kind):
-        try:
-            answer = _DO[effect.__class__](effect)
-        except BaseException as error:
-            effect = steps.throw(error)
-        else:
-            effect = steps.send(answer)
-    return effect
 
 
 def _call(effect: Call) -> Any:
@@ -83,14 +27,6 @@ def _call(effect: Call) -> Any:
     if threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
         return _call_with_alarm(effect.timeout, call)
     return call_within(effect.timeout, call, RunTimeout)
-
-
-def _io(effect: Io) -> Any:
-    return effect.fn(*effect.args)
-
-
-def _lock(effect: Lock) -> None:
-    effect.manager.acquire_lock(effect.key, effect.holder)
 
 
 def _sleep(effect: Sleep) -> None:
@@ -113,15 +49,7 @@ def _pass_over(_: Yield) -> Demand:
     return NEXT  # nobody takes the values one by one
 
 
-_DO: dict[type, Callable[[Any], Any]] = {
-    Call: _call,
-    Io: _io,
-    Sleep: _sleep,
-    Wait: _wait,
-    Lock: _lock,
-    Await: _await,
-    Yield: _pass_over,
-}
+DOES: Does = {**PLAIN, Call: _call, Sleep: _sleep, Wait: _wait, Await: _await, Yield: _pass_over}
 
 
 def _call_with_alarm(seconds: float, call: Callable[[], T]) -> T:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from kept.context import FlowRunContext, Run, RunContext, TaskRunContext, current_run, current_tags, flow_context_of
-from kept.engine.drivers import drive_to
+from kept.engine.drivers import drive
 from kept.engine.effects import Call, Effect, Io, RunTimeout, Steps
 from kept.exceptions import CancelledRun, CrashedRun, SerializationError
 from kept.futures import KeptConcurrentFuture, KeptFuture, can_hold_handles, find_handles, unfinished
@@ -198,9 +198,9 @@ class _SubmittedRun:
             answer: that of the process to what it was sent last, or why there is none.
         """
         try:
-            return self._context.run(self._to_call, answer)
-        except StopIteration as end:
-            state = end.value
+            state = self._context.run(self._to_call, answer)
+            if isinstance(state, Message):
+                return state
         except WorkerLost as lost:
             state = self._run.state = Crashed(message=str(lost), data=CrashedRun(str(lost)))
         except BaseException as error:
@@ -211,14 +211,11 @@ class _SubmittedRun:
         self.future.end(state)
         return None
 
-    def _to_call(self, answer: Answer | BaseException | None) -> Message:
-        steps = self._steps
-        if answer is None:
-            effect = next(steps) if self._first is None else self._first
-            self._first = None
-        else:
-            effect = steps.throw(answer) if isinstance(answer, BaseException) else steps.send(answer)
-        return drive_to(Message, steps, effect)
+    def _to_call(self, answer: Answer | BaseException | None) -> Any:
+        first, self._first = self._first, None
+        if isinstance(answer, BaseException):
+            return drive(self._steps, thrown=answer, until=Message)
+        return drive(self._steps, first, answer, until=Message)
 
     def abandon(self) -> None:
         """End before the start, because the flow run is over."""

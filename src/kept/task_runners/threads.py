@@ -240,7 +240,7 @@ class _SubmittedRun:
             context.run(say_unstopped, self._run.context, self._thread, self._stop)
         error = self._stop()
         with contextlib.suppress(Stop, ValueError):  # ours comes back; or our own part of the run is at work
-            context.run(drive, self._steps, None, error)
+            context.run(drive, self._steps, thrown=error)
         self._end(self._state_or(Crashed(message=crash_message(error), data=error)))
 
     def _state_or(self, state: State[Any]) -> State[Any]:
