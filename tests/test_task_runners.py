@@ -161,6 +161,70 @@ def test_a_task_that_waits_for_tasks_that_it_submits_does_not_starve() -> None:
     assert f() == 3 * sum(range(20))
 
 
+@task
+async def same_async(x: Any = None) -> Any:
+    await asyncio.sleep(0)
+    return x
+
+
+@task
+def in_a_limited_time(x: int) -> Any:
+    return same.map([[x], [x]]).result(timeout=30)
+
+
+@task
+def after_a_limited_wait(x: int) -> Any:
+    future = same.submit([x])
+    future.wait(30)
+    return future.result(timeout=0)
+
+
+@task
+def for_async_ones(x: int) -> Any:
+    return same_async.map([[x], [x]]).result()
+
+
+@task
+async def awaiting(x: int) -> Any:
+    return [await future.aresult() for future in (same.submit([x]), same_async.submit([x]))]
+
+
+@task
+async def awaiting_many(x: int) -> Any:
+    return await same_async(same.map([[x], [x]]))
+
+
+@task
+async def holding_up_its_loop(x: int) -> Any:
+    return same_async.submit([x]).result()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    "waiting",
+    [in_a_limited_time, after_a_limited_wait, for_async_ones, awaiting, awaiting_many, holding_up_its_loop],
+    ids=lambda waiting: waiting.name,
+)
+def test_in_a_full_pool_no_way_of_waiting_is_in_vain(waiting: Any, workers: int) -> None:
+    @flow(task_runner=ThreadPoolTaskRunner(workers))
+    def f() -> list[bool]:
+        return [str(n) in str(value) for n, value in enumerate(waiting.map(range(3)).result())]
+
+    assert f() == [True] * 3
+
+
+def test_tasks_may_wait_in_tasks_deeper_than_python_may_call() -> None:
+    @task
+    def countdown(n: int) -> int:
+        return countdown.submit(n - 1).result() + 1 if n else 0
+
+    @flow(task_runner=ThreadPoolTaskRunner(1))
+    def f() -> int:
+        return countdown.submit(200).result()
+
+    assert f() == 200
+
+
 def test_what_was_submitted_and_has_not_ended_is_pending() -> None:
     gate = threading.Event()
 

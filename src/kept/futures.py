@@ -105,7 +105,7 @@ class KeptConcurrentFuture(KeptFuture[R]):
     Arguments:
         run: the record of the run.
         wrapped: a future whose result is the final state; by default `end` is called with that.
-        help: called before somebody waits without a limit, and may run the task.
+        help: called with the limit before somebody waits, to see that they don't wait in vain.
     """
 
     __slots__ = ("_callbacks", "_help", "_run", "_state", "_wrapped")
@@ -114,7 +114,7 @@ class KeptConcurrentFuture(KeptFuture[R]):
         self,
         run: TaskRun,
         wrapped: concurrent.futures.Future[State[R]] | None = None,
-        help: Callable[[], None] | None = None,
+        help: Callable[[float | None], None] | None = None,
     ) -> None:
         self._run = run
         self._state: State[R] | None = None
@@ -179,12 +179,13 @@ class KeptConcurrentFuture(KeptFuture[R]):
     def wait(self, timeout: float | None = None) -> None:
         """Return when the run has ended, or after `timeout` seconds."""
         help = self._help
-        if timeout is None and help is not None:
-            help()
+        if help is not None:
+            help(timeout)
         if self._state is None:
-            self._sleep(timeout)
+            self.sleep(timeout)
 
-    def _sleep(self, timeout: float | None) -> None:
+    def sleep(self, timeout: float | None) -> None:
+        """Wait without helping."""
         asleep = threading.Lock()
         asleep.acquire()
 
@@ -280,12 +281,14 @@ async def until_ended(futures: Iterable[KeptFuture[Any]], timeout: float | None 
     loop = asyncio.get_running_loop()
     all_ended = asyncio.Event()
     left = len(waiting)
+    not_helped = iter(waiting)
 
     def one_less() -> None:
         nonlocal left
         left -= 1
         if not left:
             all_ended.set()
+        _help_next(not_helped, 0)
 
     def note(_: KeptFuture[Any]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop was closed because nobody waits any more
@@ -293,6 +296,7 @@ async def until_ended(futures: Iterable[KeptFuture[Any]], timeout: float | None 
 
     for future in waiting:
         future.add_done_callback(note)
+    _help_next(not_helped, 0)
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(all_ended.wait(), timeout)
 
@@ -306,10 +310,8 @@ def as_completed(futures: Iterable[KeptFuture[T]], timeout: float | None = None)
         future.add_done_callback(ended.put)
     not_helped = iter(everyone)
     for count in range(len(everyone)):
-        while timeout is None and ended.empty() and (next_one := next(not_helped, None)) is not None:
-            help = getattr(next_one, "_help", None)
-            if help is not None:
-                help()
+        if ended.empty():
+            _help_next(not_helped, timeout)
         try:
             future = ended.get(timeout=_left(deadline))
         except queue.Empty:
@@ -317,6 +319,14 @@ def as_completed(futures: Iterable[KeptFuture[T]], timeout: float | None = None)
                 f"{len(everyone) - count} of {len(everyone)} futures have not ended within {timeout} seconds."
             ) from None
         yield future
+
+
+def _help_next(futures: Iterator[KeptFuture[Any]], timeout: float | None) -> None:
+    """Help the next one that has not ended; who waits for many helps one more whenever one has ended."""
+    future = next((future for future in futures if not future.done()), None)
+    help = getattr(future, "_help", None)
+    if help is not None:
+        help(timeout)
 
 
 @overload

@@ -171,7 +171,7 @@ class _SubmittedRun:
         steps = thing.new_run(parameters)
         steps.elsewhere = True
         self.future: KeptConcurrentFuture[Any] = KeptConcurrentFuture(
-            steps.run, help=lambda: let_work(self.future, runner.backlog)
+            steps.run, help=lambda timeout: let_work(self.future, runner.backlog) if timeout is None else None
         )
         self._run: Any = steps.run
         self._steps: Any = self._elsewhere(steps.steps(wait_for))

@@ -196,22 +196,28 @@ class _SubmittedRun:
             state = self._state_or(Crashed(message=crash_message(error), data=error))
         self._end(state)
 
-    def _help(self) -> None:
+    def _help(self, timeout: float | None) -> None:
         """Before somebody waits for this run: see that it is not in vain, nor too early.
 
-        A task in the pool that waits for a run that no thread is left for runs it itself. So tasks that submit tasks
-        and wait for them can't starve each other, however few threads there are. A thread is not taken without need:
-        runs inside of runs would reach the limit of recursion.
+        A task in the pool that waits for a run that no thread is left for lends it its place: the run goes on at once,
+        on a thread of its own. So tasks that submit tasks and wait for them, in whatever way, can't starve each other,
+        however few threads there are. A thread of its own, because the one that waits may have an event loop or a
+        limit to its time, and because runs inside of runs would reach the limit of recursion.
         """
+        workers = self._runner.workers()
         if threading.current_thread().name != WORKER:
-            self._runner.workers().hurry()
-            let_work(self.future, self._runner.workers().backlog)
+            workers.hurry()
+            if timeout is None:
+                let_work(self.future, workers.backlog)
             return
         while not self.future.done():
-            if self._runner.workers().is_full() and not self._is_async:
-                self.finish()
+            if workers.is_full():
+                if self._claim:
+                    threading.Thread(target=self.finish, name=WORKER, daemon=True).start()
                 return
-            self.future.wait(_LOOK_AGAIN)
+            if timeout is not None:
+                return
+            self.future.sleep(_LOOK_AGAIN)
 
     def abandon(self) -> None:
         """End before the start, because the flow run is over; nothing if it has begun."""

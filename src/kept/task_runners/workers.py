@@ -91,13 +91,14 @@ class Workers:
         with self._starting:
             for _ in range(0 if self._closed else min(new, self._most - len(self._threads))):
                 thread = _Worker(self)
+                self._threads.append(thread)  # before it works, and asks whether there are others
                 try:
                     thread.start()
                 except RuntimeError:  # no more threads are to be had, or the interpreter is shutting down
+                    self._threads.pop()
                     if self._threads:
                         return
                     raise
-                self._threads.append(thread)
 
     def _watch(self) -> None:
         self._watched = True
