@@ -10,7 +10,7 @@ import pytest
 
 from kept import Flow, flow, get_run_logger, tags, task, unmapped
 from kept.context import FlowRun, FlowRunContext, TaskRunContext
-from kept.exceptions import CancelledRun, FailedRun, ParameterBindError, UnfinishedRun
+from kept.exceptions import CancelledRun, FailedRun, ParameterBindError, ParameterTypeError, UnfinishedRun
 from kept.futures import KeptFuture
 from kept.settings import KEPT_FLOW_DEFAULT_RETRIES, temporary_settings
 from kept.states import Cancelled, Completed, Crashed, Failed, Running, State
@@ -334,6 +334,18 @@ def test_parameters_are_converted_by_their_annotations() -> None:
         return x, names
 
     assert f("3", ("a", "b")) == (3, ["a", "b"])  # type: ignore[arg-type]
+
+
+def test_an_annotation_that_can_not_be_read_costs_no_other_its_check() -> None:
+    class Here: ...
+
+    @flow
+    def report(count: int, frame: OnlyForTypeCheckers, here: Here | None = None) -> Any:  # type: ignore[name-defined]  # noqa: F821
+        return (count, frame, here, Here)
+
+    assert report("3", "as it is")[:2] == (3, "as it is")  # type: ignore[arg-type]
+    with pytest.raises(ParameterTypeError, match="count: .*\n - here: "):
+        report("many", None, here=1)  # type: ignore[arg-type]
 
 
 def test_the_context_holds_the_converted_parameters_with_defaults() -> None:

@@ -193,6 +193,17 @@ def test_an_eager_inner_one_commits_at_once() -> None:
     assert visible("a") == ["a"]
 
 
+def test_the_tasks_in_an_eager_one_commit_at_once_and_stay() -> None:
+    said = []
+    kept = keyed("a", on_commit=[lambda txn: said.append("committed")], on_rollback=[lambda txn: said.append("back")])
+    with pytest.raises(KeyError), transaction(commit_mode=CommitMode.EAGER):
+        kept()
+        said.append("after")
+        raise KeyError
+    assert said == ["committed", "after"]
+    assert visible("a") == ["a"]
+
+
 def test_one_that_is_off_commits_only_when_told() -> None:
     with transaction(commit_mode=CommitMode.OFF) as txn:
         keyed("a")()
@@ -820,3 +831,10 @@ def test_another_process_sees_all_of_a_transaction_or_nothing(home: Path) -> Non
         assert visible(*(f"key-{i}" for i in range(100))) == []
         assert write("whole") == 0
         assert reader.wait(60) == 0
+
+
+def test_a_key_that_is_no_text_is_refused() -> None:
+    wrong: Any = 3
+    with pytest.raises(ConfigurationError, match="The key of a transaction is text.* not 3"), transaction(key=wrong):
+        raise AssertionError("it began")
+    assert get_transaction() is None

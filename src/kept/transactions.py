@@ -48,7 +48,7 @@ class CommitMode(str, enum.Enum):
     """When a transaction publishes what it has staged."""
 
     EAGER = "EAGER"
-    """As soon as it ends, even inside another one."""
+    """As soon as it ends, even inside another one; and the tasks called in it as soon as each of them ends."""
     LAZY = "LAZY"
     """Together with the transaction around it. The default."""
     OFF = "OFF"
@@ -195,6 +195,8 @@ class BaseTransaction:
         isolation = self.isolation_level or (parent.isolation_level if parent else None)
         self.isolation_level = IsolationLevel(isolation or IsolationLevel.READ_COMMITTED)
         self._named = self.key is not None
+        if self._named and not isinstance(self.key, str):
+            raise ConfigurationError(f"The key of a transaction is text, such as 'orders-2026-11', not {self.key!r}.")
         if self._named:
             self.store = self.store or get_result_store()
         elif self.isolation_level is IsolationLevel.SERIALIZABLE and not parent:
@@ -300,6 +302,8 @@ class BaseTransaction:
         around = self.parent
         while around is not None:
             if not (self.of_task and around.of_task):
+                if self.of_task and around.commit_mode is CommitMode.EAGER:
+                    return None
                 with _joining:
                     if not around._ended:
                         self.state = TransactionState.STAGED

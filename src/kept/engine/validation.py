@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import typing
 from collections.abc import Mapping
+from types import CellType, SimpleNamespace
 from typing import Any
 
 from kept.engine.spec import FlowSpec
@@ -13,6 +15,7 @@ from kept.futures import KeptFuture
 from kept.states import State
 
 _NO_DEFAULT = object()
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _PLAIN = frozenset({int, float, str, bool, bytes})
 
 
@@ -52,17 +55,22 @@ def _hints(spec: FlowSpec) -> Mapping[str, Any]:
 
 
 def _read_hints(spec: FlowSpec) -> dict[str, Any]:
-    try:
-        hints = typing.get_type_hints(spec.fn, include_extras=True)
-    except (NameError, TypeError, AttributeError):  # it names what is imported for type checkers only
-        hints = {
-            p.name: p.annotation
-            for p in spec.binder.signature.parameters.values()
-            if p.annotation is not p.empty and not isinstance(p.annotation, str)
-        }
-    kinds = {p.name: p.kind for p in spec.binder.signature.parameters.values()}
-    var = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {name: hint for name, hint in hints.items() if kinds.get(name) not in (None, *var)}
+    """The annotations, each read alone: a name that is imported for type checkers only costs no other its check."""
+    function = inspect.unwrap(spec.fn)
+    names = {**getattr(function, "__globals__", {}), **_closed_over(function)}
+    hints = {}
+    for name, parameter in spec.binder.signature.parameters.items():
+        if parameter.annotation is not parameter.empty and parameter.kind not in _VARIADIC:
+            alone = SimpleNamespace(__annotations__={name: parameter.annotation})
+            with contextlib.suppress(NameError, TypeError, AttributeError):
+                hints.update(typing.get_type_hints(alone, names, include_extras=True))
+    return hints
+
+
+def _closed_over(function: Any) -> dict[str, Any]:
+    cells = getattr(function, "__closure__", None) or ()
+    names = function.__code__.co_freevars if cells else ()
+    return {name: cell.cell_contents for name, cell in zip(names, cells, strict=True) if cell != CellType()}
 
 
 def _converted(name: str, value: Any, hint: Any, spec: FlowSpec, problems: list[str]) -> Any:
