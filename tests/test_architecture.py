@@ -78,7 +78,6 @@ LAZY_LIBRARIES = {
 # Other imports inside functions: the module, what it imports there, and why not at the top.
 LAZY_IMPORTS = {
     ("cli.profile", "kept.cli.edit"): "tomlkit costs as much as typer; only the commands that write need it",
-    ("settings.profiles", "difflib"): "only misspelt names need it; it costs as much as all settings",
     ("cli.config", "kept.cli.edit"): "tomlkit costs as much as typer; only the commands that write need it",
     ("engine.sync", "kept.engine.aio"): "it imports asyncio, 30 ms that only async functions need",
     ("engine.drivers", "kept.engine.aio"): "it imports asyncio, 30 ms that only async runs need",
@@ -86,14 +85,13 @@ LAZY_IMPORTS = {
     ("serializers", "kept.utilities.json_types"): "only values beyond plain JSON need it",
     ("settings.files", "tomli"): "the parser costs milliseconds; most machines have no settings file",
     ("settings.files", "tomllib"): "the parser costs milliseconds; most machines have no settings file",
-    ("settings.setting", "difflib"): "only misspelt names need it; it costs as much as all settings",
+    ("utilities.nearest", "difflib"): "only misspelt names need it; it costs as much as all settings",
     ("settings.sources", "logging"): "only an unknown variable needs it; it costs as much as all settings",
     ("testing.pytest_plugin", "kept.testing.utilities"): "pytest loads the plugin at each start, wanted or not",
     ("task_runners", "kept.task_runners.processes"): "it imports multiprocessing, which other runners don't need",
     ("logging.colors", "rich.color"): "40 ms, which only styles of the user's own need",
     ("logging.colors", "rich.errors"): "40 ms, which only styles of the user's own need",
     ("logging.colors", "rich.style"): "40 ms, which only styles of the user's own need",
-    ("logging.configuration", "difflib"): "only a wrong name needs it",
     ("logging.configuration", "logging.config"): "15 ms, which only a configuration of the user's own needs",
     ("logging.configuration", "yaml"): "15 ms, which only a logging.yml needs",
     ("store.mapping", "ctypes"): "only large results are mapped",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
@@ -23,6 +22,7 @@ from kept.exceptions import ParameterTypeError
 from kept.fingerprint.source import source_digest
 from kept.task_runners.background import background
 from kept.utilities.hashing import hash_objects
+from kept.utilities.nearest import nearest
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -195,10 +195,8 @@ def _warn_of_contradictions(spec: TaskSpec) -> None:
     if options.persist_result is False and cached_on_purpose(options):
         _log.warning("Task %r has persist_result=False, so its other options about caching have no effect.", spec.name)
     for name in sorted(excluded_names(options.cache_policy) - set(spec.binder.names)):
-        near = difflib.get_close_matches(name, spec.binder.names, n=1)
+        near = nearest(name, spec.binder.names)
         if near:  # a policy may be shared by tasks that have the argument and tasks that don't
-            _log.warning(
-                "Task %r has no argument %r to leave out of its key; did you mean %r?", spec.name, name, near[0]
-            )
+            _log.warning("Task %r has no argument %r to leave out of its key; did you mean %r?", spec.name, name, near)
     if options.cache_key_fn is not None and options.cache_policy is not None:
         _log.warning("Task %r has both cache_key_fn and cache_policy; cache_key_fn is used.", spec.name)

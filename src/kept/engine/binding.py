@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import sys
 from collections.abc import Callable, Mapping
@@ -10,6 +9,7 @@ from typing import Any
 
 from kept.exceptions import ParameterBindError, ReservedArgumentError
 from kept.utilities.annotations import BaseAnnotation
+from kept.utilities.nearest import nearest
 
 _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -99,8 +99,8 @@ class Binder:
 
     def _nearest(self, kwargs: Mapping[str, Any]) -> str:
         unknown = next((name for name in kwargs if name not in self.names), "")
-        near = difflib.get_close_matches(unknown, self.names, n=1)
-        return f" Did you mean {near[0]!r}?" if near else ""
+        near = nearest(unknown, self.names)
+        return f" Did you mean {near!r}?" if near else ""
 
     def call(self, parameters: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The positional and keyword arguments that pass these parameters."""

@@ -6,7 +6,6 @@ Each option is declared here and nowhere else: its name, its type and its defaul
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import inspect
 import math
@@ -22,6 +21,7 @@ from kept.exceptions import ConfigurationError, InvalidNameError, ParameterTypeE
 from kept.results import resolve_serializer
 from kept.serializers import Serializer
 from kept.transactions import IsolationLevel
+from kept.utilities.nearest import nearest
 
 if TYPE_CHECKING:
     from kept.states import State
@@ -238,8 +238,8 @@ def checked(
 
 
 def _unknown_option(name: str, known: set[str], label: str) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"It takes: {', '.join(sorted(known))}."
+    near = nearest(name, known)
+    hint = f"Did you mean {near!r}?" if near else f"It takes: {', '.join(sorted(known))}."
     for other, kind in (("@task", TaskOptions), ("@flow", FlowOptions)):
         if name in kind.__dataclass_fields__:
             hint = f"It is an option of {other}."

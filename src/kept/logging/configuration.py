@@ -16,6 +16,7 @@ from kept.exceptions import ConfigurationError
 from kept.settings import Settings
 from kept.settings.kinds import text_of
 from kept.settings.setting import did_you_mean, in_logging, known_setting
+from kept.utilities.nearest import nearest
 
 _START = "%(asctime)s.%(msecs)03d | %(levelname)-7s | "
 OURS: dict[str, Any] = {
@@ -149,11 +150,8 @@ def _places(table: dict[str, Any], name: str) -> Iterator[tuple[str, tuple[dict[
 def _place(name: str, places: dict[str, tuple[dict[str, Any], str]], path: Path | None) -> tuple[dict[str, Any], str]:
     if name in places:
         return places[name]
-    # Imported here: only a wrong name needs it.
-    from difflib import get_close_matches  # noqa: PLC0415
-
-    near = get_close_matches(name, places, 1)
-    hint = f"did you mean {near[0]}?" if near else f"what can be changed is {', '.join(sorted(places))}."
+    near = nearest(name, places)
+    hint = f"did you mean {near}?" if near else f"what can be changed is {', '.join(sorted(places))}."
     raise ConfigurationError(f"{name} names no place in {path or 'the logging configuration'}; {hint}")
 
 

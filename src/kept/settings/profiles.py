@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from kept.exceptions import ConfigurationError
 from kept.settings.files import content_of, parse_toml
+from kept.utilities.nearest import nearest
 
 DEFAULT_PROFILE = "default"
 PROFILE_VARIABLE = "KEPT_PROFILE"
@@ -82,9 +83,6 @@ def read_profiles(path: Path) -> ProfilesFile:
 
 def nearest_of(name: str, known: Iterable[str]) -> str:
     """The end of a sentence that says that there is no profile `name`: the nearest right name, or all there are."""
-    # Imported here: only misspelt names need it, and it costs as much as all settings.
-    from difflib import get_close_matches  # noqa: PLC0415
-
     names = sorted({*known, DEFAULT_PROFILE})
-    near = get_close_matches(name, names, 1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there is {', '.join(map(repr, names))}."
+    near = nearest(name, names)
+    return f"; did you mean {near!r}?" if near else f"; there is {', '.join(map(repr, names))}."

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic, NoReturn, TypeVar, overload
 
 from kept.exceptions import ConfigurationError
 from kept.settings.kinds import TEXT, Kind
+from kept.utilities.nearest import nearest
 
 T = TypeVar("T")
 
@@ -175,9 +176,6 @@ def did_you_mean(name: str) -> str:
 
 def nearest_name(name: str, cutoff: float) -> str | None:
     """The name that `name` is most like, where it is at least `cutoff` like it, of 1 for the same."""
-    # Imported here: only misspelt names need it, and it costs as much as this whole package.
-    from difflib import get_close_matches  # noqa: PLC0415
-
     if name.startswith(THEIR_PREFIX):
         ours = PREFIX + name.removeprefix(THEIR_PREFIX)
         return REGISTRY[ours].name if ours in REGISTRY else nearest_name(ours, cutoff)
@@ -186,4 +184,4 @@ def nearest_name(name: str, cutoff: float) -> str | None:
     in_environment = name.startswith(PREFIX)
     # The prefix is left out: it would make any two names alike.
     known = {known.removeprefix(PREFIX): known for known in REGISTRY if known.startswith(PREFIX) == in_environment}
-    return next((known[found] for found in get_close_matches(name.removeprefix(PREFIX), known, 1, cutoff)), None)
+    return known.get(nearest(name.removeprefix(PREFIX), known, cutoff) or "")
