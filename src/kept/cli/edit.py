@@ -17,18 +17,14 @@ from kept.settings.files import KEPT_FILE, SettingsFile, parse_toml
 from kept.settings.profiles import Profile, ProfilesFile
 
 Tables = Container | Table
+Address = tuple[str, ...]
+"""The names of the tables around a key, and the key."""
 
 
 def write(file: SettingsFile | None, folder: Path, values: Mapping[Setting[Any], object]) -> Path:
     """Set `values` in `file`, or in a new kept.toml in `folder` where there is none; give the file's path."""
     target = file or SettingsFile(folder / KEPT_FILE, (), {})
-
-    def change(document: Tables) -> None:
-        for setting, value in values.items():
-            *tables, key = (*target.table, *setting.path.split("."))
-            _table(document, tables, target.path)[key] = _as_toml(value)
-
-    _rewrite(target.path, change)
+    _set(target.path, {_address(target, setting): value for setting, value in values.items()})
     return target.path
 
 
@@ -43,25 +39,14 @@ def erase(file: SettingsFile | None, settings: Sequence[Setting[Any]]) -> Path:
             where = f"not set in {file.path}" if file else "set in no file"
             raise ConfigurationError(f"{setting.name} is {where}, so there is nothing to unset.")
     assert file is not None, "the command line asks for one setting at least"
-
-    def change(document: Tables) -> None:
-        for setting in dict.fromkeys(settings):
-            *tables, key = (*file.table, *setting.path.split("."))
-            del _table(document, tables, file.path)[key]
-
-    _rewrite(file.path, change)
+    _delete(file.path, [_address(file, setting) for setting in settings])
     return file.path
 
 
 def write_profile(file: ProfilesFile, name: str, values: Mapping[str, object]) -> None:
     """Set `values` in the profile of that name, which is made if it isn't there."""
-
-    def change(document: Tables) -> None:
-        table = _table(document, ("profiles", name), file.path)
-        for key, value in values.items():
-            table[key] = _as_toml(value)
-
-    _rewrite(file.path, change, make_folder=True)
+    made: dict[Address, object] = {} if name in file.profiles else {("profiles", name): tomlkit.table()}
+    _set(file.path, {**made, **{("profiles", name, key): value for key, value in values.items()}}, make_folder=True)
 
 
 def erase_from_profile(profile: Profile, settings: Sequence[Setting[Any]]) -> None:
@@ -72,21 +57,12 @@ def erase_from_profile(profile: Profile, settings: Sequence[Setting[Any]]) -> No
             raise ConfigurationError(
                 f"{setting.name} is not set in profile {profile.name!r}, so there is nothing to unset."
             )
-
-    def change(document: Tables) -> None:
-        for key in dict.fromkeys(keys):
-            del _table(document, ("profiles", profile.name), profile.path)[key]
-
-    _rewrite(profile.path, change)
+    _delete(profile.path, [("profiles", profile.name, key) for key in keys])
 
 
 def activate_profile(file: ProfilesFile, name: str) -> None:
     """Make the profile of that name the active one."""
-
-    def change(document: Tables) -> None:
-        document["active"] = name
-
-    _rewrite(file.path, change, make_folder=True)
+    _set(file.path, {("active",): name}, make_folder=True)
 
 
 def rename_profile(file: ProfilesFile, name: str, new_name: str) -> None:
@@ -103,7 +79,27 @@ def rename_profile(file: ProfilesFile, name: str, new_name: str) -> None:
 
 def delete_profile(file: ProfilesFile, name: str) -> None:
     """Delete a profile."""
-    _rewrite(file.path, lambda document: _table(document, ("profiles",), file.path).remove(name))
+    _delete(file.path, [("profiles", name)])
+
+
+def _address(file: SettingsFile, setting: Setting[Any]) -> Address:
+    return (*file.table, *setting.path.split("."))
+
+
+def _set(path: Path, values: Mapping[Address, object], *, make_folder: bool = False) -> None:
+    def change(document: Tables) -> None:
+        for (*tables, key), value in values.items():
+            _table(document, tables, path)[key] = _as_toml(value)
+
+    _rewrite(path, change, make_folder=make_folder)
+
+
+def _delete(path: Path, addresses: Sequence[Address]) -> None:
+    def change(document: Tables) -> None:
+        for *tables, key in dict.fromkeys(addresses):
+            del _table(document, tables, path)[key]
+
+    _rewrite(path, change)
 
 
 def _as_toml(value: object) -> object:
