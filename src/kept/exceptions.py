@@ -7,7 +7,6 @@
     ├── ParameterTypeError (TypeError)       an argument of the wrong type
     │   ├── ParameterBindError               a call that does not fit the signature
     │   ├── ReservedArgumentError            a parameter named like an option of ours
-    │   ├── SignatureMismatchError           a saved call that no longer fits the signature
     │   └── ValidationError (ValueError)     flow parameters that do not fit their annotations
     ├── MappingLengthMismatch                `.map` over iterables of unequal lengths
     ├── MappingMissingIterable               `.map` with nothing to map over
@@ -19,7 +18,6 @@
     │   └── LockNotHeldError (ValueError)    released by who does not hold it
     ├── MissingResult                        a state or an entry whose value can't be had
     ├── VisualizationError                   a flow whose picture can't be drawn without running it
-    ├── UpstreamTaskError                    an input that comes from a run that did not complete
     ├── RollBack                             a transaction that was told to roll back
     ├── UnfinishedRun                        the result of a run that has not ended
     │   └── PausedRun
@@ -61,10 +59,6 @@ class ParameterBindError(ParameterTypeError):
 
 class ReservedArgumentError(ParameterTypeError):
     """A parameter is named like an option that kept takes itself."""
-
-
-class SignatureMismatchError(ParameterTypeError):
-    """A call that was saved no longer fits the signature of the function."""
 
 
 class ValidationError(ParameterTypeError, ValueError):
@@ -117,10 +111,6 @@ class MissingResult(KeptException):
 
 class VisualizationError(KeptException):
     """A picture of a flow can't be drawn without running its tasks."""
-
-
-class UpstreamTaskError(KeptException):
-    """An input comes from a run that did not complete."""
 
 
 class RollBack(KeptException):
