@@ -81,11 +81,7 @@ class CachePolicy:
         return twin
 
     def compute_key(
-        self,
-        task_ctx: Any,
-        inputs: dict[str, Any],
-        flow_parameters: dict[str, Any] | None,
-        **kwargs: Any,
+        self, task_ctx: Any, inputs: dict[str, Any], flow_parameters: dict[str, Any] | None, **kwargs: Any
     ) -> str | None:
         """The cache key for one call, or None for "not cached".
 
@@ -134,11 +130,7 @@ class CacheKeyFnPolicy(CachePolicy):
     cache_key_fn: KeyFunction | None = None
 
     def compute_key(
-        self,
-        task_ctx: Any,
-        inputs: dict[str, Any],
-        flow_parameters: dict[str, Any] | None,
-        **kwargs: Any,
+        self, task_ctx: Any, inputs: dict[str, Any], flow_parameters: dict[str, Any] | None, **kwargs: Any
     ) -> str | None:
         """What the function returns."""
         if self.cache_key_fn is None:
@@ -162,11 +154,7 @@ class _PartsPolicy(CachePolicy):
         return False
 
     def compute_key(
-        self,
-        task_ctx: Any,
-        inputs: dict[str, Any],
-        flow_parameters: dict[str, Any] | None,
-        **kwargs: Any,
+        self, task_ctx: Any, inputs: dict[str, Any], flow_parameters: dict[str, Any] | None, **kwargs: Any
     ) -> str | None:
         """The digest of the parts."""
         parts = self.compute_parts(Call(task_ctx, inputs, flow_parameters))
@@ -210,16 +198,10 @@ class CompoundCachePolicy(_PartsPolicy):
 
 
 @dataclasses.dataclass(kw_only=True)
-class _None(CachePolicy):
+class _None(_PartsPolicy):
     """Never cached."""
 
-    def compute_key(
-        self,
-        task_ctx: Any,
-        inputs: dict[str, Any],
-        flow_parameters: dict[str, Any] | None,
-        **kwargs: Any,
-    ) -> str | None:
+    def compute_parts(self, call: Call) -> Parts | None:
         """None, whatever the call."""
         return None
 

@@ -28,7 +28,7 @@ import struct
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 from kept.exceptions import ConfigurationError, SerializationError
 from kept.utilities.culprit import find_culprit, kind_of, short
@@ -63,7 +63,7 @@ class Serializer(Fields):
     type: str = ""
     """A short name for the class, by which options such as `result_serializer="..."` find it."""
 
-    _by_type: ClassVar[dict[str, SerializerClass]] = {}
+    _by_type: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -133,9 +133,9 @@ def _address(cls: type) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
-def _find_class(base: str) -> SerializerClass:
+def _find_class(base: str) -> type[Serializer]:
     if cls := Serializer._by_type.get(base):
-        return cls
+        return cls  # type: ignore[no-any-return]
     module, _, qualname = base.partition(":")
     if not qualname:
         short = sorted(name for name in Serializer._by_type if name and ":" not in name)
@@ -469,17 +469,20 @@ class CompressedSerializer(Serializer):
     type: str = "compressed"
 
     serializer: Serializer
-    """The other serializer; its name is enough."""
+    """The other serializer; its name is enough. Subclasses have one by default."""
     compressionlib: str = "lzma"
     """The library: "lzma", "zlib", "gzip", "bz2", or any module with `compress` and `decompress`."""
     level: int | None = None
     """How hard to compress, as the library counts it; None for its default."""
 
-    def __init__(self, serializer: Serializer | str, compressionlib: str = "lzma", level: int | None = None) -> None:
+    def __init__(
+        self, serializer: Serializer | str | None = None, compressionlib: str = "lzma", level: int | None = None
+    ) -> None:
         library(compressionlib, "compress", "decompress")
         if isinstance(serializer, str):
             serializer = Serializer.from_name(serializer)
-        super().__init__(serializer=serializer, compressionlib=compressionlib, level=level)
+        given = {} if serializer is None else {"serializer": serializer}
+        super().__init__(compressionlib=compressionlib, level=level, **given)
 
     def dumps(self, obj: Any) -> bytes:
         blob = self.serializer.dumps(obj)
@@ -506,28 +509,9 @@ class CompressedPickleSerializer(CompressedSerializer):
     type: str = "compressed/pickle"
     serializer: Serializer = PickleSerializer()
 
-    def __init__(
-        self,
-        serializer: Serializer | str = serializer,
-        compressionlib: str = "lzma",
-        level: int | None = None,
-    ) -> None:
-        super().__init__(serializer, compressionlib, level)
-
 
 class CompressedJSONSerializer(CompressedSerializer):
     """Writes JSON, then compresses it."""
 
     type: str = "compressed/json"
     serializer: Serializer = JSONSerializer()
-
-    def __init__(
-        self,
-        serializer: Serializer | str = serializer,
-        compressionlib: str = "lzma",
-        level: int | None = None,
-    ) -> None:
-        super().__init__(serializer, compressionlib, level)
-
-
-SerializerClass: TypeAlias = type[Serializer]

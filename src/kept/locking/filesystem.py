@@ -44,20 +44,12 @@ class FileSystemLockManager:
         self.lock_files_directory = Path(lock_files_directory).expanduser().absolute()
 
     def acquire_lock(
-        self,
-        key: str,
-        holder: str,
-        acquire_timeout: float | None = None,
-        hold_timeout: float | None = None,
+        self, key: str, holder: str, acquire_timeout: float | None = None, hold_timeout: float | None = None
     ) -> bool:
         return polling.wait(lambda: self._take(key, holder, hold_timeout), acquire_timeout)
 
     async def aacquire_lock(
-        self,
-        key: str,
-        holder: str,
-        acquire_timeout: float | None = None,
-        hold_timeout: float | None = None,
+        self, key: str, holder: str, acquire_timeout: float | None = None, hold_timeout: float | None = None
     ) -> bool:
         return await polling.await_(lambda: self._take(key, holder, hold_timeout), acquire_timeout)
 

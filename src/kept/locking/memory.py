@@ -28,11 +28,7 @@ class MemoryLockManager:
     """
 
     def acquire_lock(
-        self,
-        key: str,
-        holder: str,
-        acquire_timeout: float | None = None,
-        hold_timeout: float | None = None,
+        self, key: str, holder: str, acquire_timeout: float | None = None, hold_timeout: float | None = None
     ) -> bool:
         deadline = None if acquire_timeout is None else time.monotonic() + acquire_timeout
         with _changed:
@@ -44,11 +40,7 @@ class MemoryLockManager:
             return True
 
     async def aacquire_lock(
-        self,
-        key: str,
-        holder: str,
-        acquire_timeout: float | None = None,
-        hold_timeout: float | None = None,
+        self, key: str, holder: str, acquire_timeout: float | None = None, hold_timeout: float | None = None
     ) -> bool:
         return await polling.await_(lambda: self._take(key, holder, hold_timeout), acquire_timeout)
 

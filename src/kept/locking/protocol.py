@@ -14,11 +14,7 @@ class LockManager(Protocol):
     """
 
     def acquire_lock(
-        self,
-        key: str,
-        holder: str,
-        acquire_timeout: float | None = None,
-        hold_timeout: float | None = None,
+        self, key: str, holder: str, acquire_timeout: float | None = None, hold_timeout: float | None = None
     ) -> bool:
         """Take the lock on `key` for `holder`, and say whether that succeeded.
 
@@ -28,11 +24,7 @@ class LockManager(Protocol):
         """
 
     async def aacquire_lock(
-        self,
-        key: str,
-        holder: str,
-        acquire_timeout: float | None = None,
-        hold_timeout: float | None = None,
+        self, key: str, holder: str, acquire_timeout: float | None = None, hold_timeout: float | None = None
     ) -> bool:
         """`acquire_lock`, to be awaited; the loop goes on meanwhile."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import types
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -62,12 +61,7 @@ class TaskRunner(Generic[F]):
     def __enter__(self) -> TaskRunner[F]:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: types.TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
         """Give back what the runner holds."""
 
 

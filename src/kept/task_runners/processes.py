@@ -13,7 +13,6 @@ import pickle
 import queue
 import threading
 import time
-import types
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
@@ -138,12 +137,7 @@ class ProcessPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
             if run is not None:
                 run.abandon()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: types.TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
         """End the processes: when all is done, or after an interrupt at once."""
         if kind is not None:
             self.cancel_all()

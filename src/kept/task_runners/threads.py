@@ -7,7 +7,6 @@ import contextvars
 import os
 import threading
 import time
-import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -116,12 +115,7 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
     def _most(self) -> int:
         return self.max_workers or get_current_settings().tasks.runner.thread_pool_max_workers or _MANY
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: types.TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
         """End the threads: when all is done, or after an interrupt at once."""
         if kind is not None:
             self.cancel_all()
