@@ -268,3 +268,21 @@ class TestThePlugin:
     def test_is_named_to_pytest_by_the_distribution(self) -> None:
         text = (PROJECT / "pyproject.toml").read_text()
         assert '[project.entry-points.pytest11]\nkept = "kept.testing.pytest_plugin"\n' in text
+
+
+def test_what_a_test_keeps_in_memory_under_the_name_of_a_folder_is_gone_with_it_too(tmp_path: Path) -> None:
+    @task(cache_policy=INPUTS, result_storage=tmp_path / "reports")
+    def report(day: int) -> int:
+        return day
+
+    def states() -> list[str]:
+        return [report(1, return_state=True).name for _ in range(2)]
+
+    with memory_store():
+        assert states() == ["Completed", "Cached"]
+        with memory_store():
+            assert states() == ["Completed", "Cached"]
+        assert states() == ["Cached", "Cached"]
+    with memory_store():
+        assert states() == ["Completed", "Cached"]
+    assert not list(tmp_path.iterdir())

@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,6 +83,22 @@ def close_stores(folder: Path) -> None:
     with _lock:
         for key in [key for key in _stores if key[0] == root or key[0].startswith(root + os.sep)]:
             _stores.pop(key).entries.close()
+
+
+@contextlib.contextmanager
+def memory_of_its_own() -> Iterator[None]:
+    """Let what is kept in memory inside, under whatever path, be there for nobody outside, and the other way round."""
+    before = _take_memory()
+    try:
+        yield
+    finally:
+        _take_memory()
+        _stores.update(before)
+
+
+def _take_memory() -> dict[tuple[str, str], Store]:
+    with _lock:
+        return {key: _stores.pop(key) for key in list(_stores) if key[1] == "memory"}
 
 
 def _make(path: Path, layout: str) -> Store:

@@ -13,6 +13,7 @@ from kept.history import close_recorders
 from kept.results import ResultStore
 from kept.settings import find_setting, get_current_settings, temporary_settings
 from kept.store import close_stores
+from kept.store.opening import memory_of_its_own
 
 # The developer's own profiles have no say in a test.
 _UNSET = ("KEPT_PROFILE", "KEPT_PROFILES_PATH")
@@ -44,7 +45,7 @@ def memory_store() -> Iterator[ResultStore]:
     own, and starts with an empty store. Otherwise as `kept_test_harness`, and quicker.
     """
     folder = Path(tempfile.gettempdir()) / f"kept-memory-{new_id()}"
-    with _home_in(folder, KEPT_RESULTS_STORE_LAYOUT="memory", KEPT_HISTORY_ENABLED="false"):
+    with memory_of_its_own(), _home_in(folder, KEPT_RESULTS_STORE_LAYOUT="memory", KEPT_HISTORY_ENABLED="false"):
         yield ResultStore()
 
 
