@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -155,6 +156,26 @@ def test_a_task_that_can_not_be_pickled_is_told_at_the_submit() -> None:
             step.submit()
 
     f()
+
+
+def test_what_is_no_value_yet_is_brought_to_its_end_by_the_process() -> None:
+    @task
+    def lines(count: int) -> Any:
+        return (f"line {number}" for number in range(count))
+
+    async def three() -> int:
+        return 3
+
+    @task
+    @functools.wraps(three)
+    def wrapped() -> Any:
+        return three()
+
+    @flow(task_runner=two)
+    def calls() -> Any:
+        return lines.submit(2).result(), wrapped.submit().result()
+
+    assert calls() == (["line 0", "line 1"], 3)
 
 
 def test_a_result_that_can_not_be_pickled_fails_the_run_and_says_why() -> None:

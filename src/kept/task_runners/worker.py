@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from kept.context import FlowRun, FlowRunContext, Run, TaskRun, TaskRunContext, enter_run, enter_tags
 from kept.engine.drivers import drive_to_end
 from kept.engine.effects import Call, Steps
+from kept.engine.generators import UNFINISHED, finished
 from kept.engine.outcome import is_outcome
 from kept.futures import resolve_futures_to_states, wait
 from kept.logging.forwarding import Forwarder
@@ -119,17 +120,17 @@ class _Worker:
         thing, store = self._get(call.thing), None if call.store is None else self._get(call.store)
         noted: dict[str, Any] = {}
         with _run_of(thing, call, store, noted) as runner:
-            value = drive_to_end(
-                _once(Call(thing.spec.fn, call.args, call.kwargs, call.timeout)), None, thing.spec.is_async
-            )
+            steps = _once(thing.spec, Call(thing.spec.fn, call.args, call.kwargs, call.timeout))
+            value = drive_to_end(steps, None, thing.spec.is_async)
             value = resolve_futures_to_states(value)
             while pending := runner.pending() if runner else []:
                 wait(pending)
         return _answer_with(value, store if call.persist_result else None)._replace(noted=noted)
 
 
-def _once(call: Call) -> Steps[Any]:
-    return (yield call)
+def _once(spec: Any, call: Call) -> Steps[Any]:
+    value = yield call
+    return (yield from finished(value, call.timeout, spec)) if value.__class__ in UNFINISHED else value
 
 
 def _enter(around: Around) -> None:
