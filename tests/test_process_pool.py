@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -218,6 +219,149 @@ def test_an_exception_that_can_not_be_pickled_becomes_one_that_says_what_it_was(
 
     error = f()
     assert str(error).startswith("Awkward: 1 and 2 (the exception itself can't be pickled")
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+class Leaving(Exception):
+    def __reduce__(self) -> Any:
+        return sys.exit, (3,)
+
+
+class Text(Exception):
+    def __reduce__(self) -> Any:
+        return str, ("not an exception",)
+
+
+class OnlyThere:
+    """Can be unpickled by the process that made it, and by no other."""
+
+    def __reduce__(self) -> Any:
+        return eval, (f"1 / (__import__('os').getpid() == {os.getpid()})",)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (Mute, "Mute that can't be shown: ValueError"),
+        (Leaving, "Leaving: .* can't be pickled: 3"),
+        (Text, "unpickled as something else"),
+    ],
+)
+def test_no_exception_is_too_strange_to_fail_the_run_that_raised_it(error: Any, said: str) -> None:
+    @task
+    def step() -> None:
+        raise error
+
+    @flow(task_runner=ProcessPoolTaskRunner(1))
+    def f() -> Any:
+        return step.submit().wait() or step.submit(return_state=True), same.submit(1).result()
+
+    state, after = f()
+    assert state.is_failed()
+    assert re.search(said, state.message)
+    assert after == 1
+
+
+@pytest.mark.parametrize("value", [threading.Lock, OnlyThere])
+def test_what_is_set_in_a_transaction_and_can_not_travel_fails_its_run(value: Any) -> None:
+    @task
+    def step() -> None:
+        txn = get_transaction()
+        assert txn is not None
+        txn.set("it", value())
+
+    @flow(task_runner=ProcessPoolTaskRunner(1))
+    def f() -> Any:
+        return step.submit(return_state=True).type, same.submit(1).result()
+
+    assert f() == ("FAILED", 1)
+
+
+def test_a_log_record_that_can_not_be_read_here_is_told_and_harms_nothing(log: Lines) -> None:
+    @task
+    def step() -> int:
+        get_run_logger().warning("look", extra={"attribute": OnlyThere()})
+        return 1
+
+    @flow(task_runner=ProcessPoolTaskRunner(1))
+    def f() -> Any:
+        return step.submit().result()
+
+    assert f() == 1
+    assert "A log record of another process can't be read in this one: division by zero" in log
+
+
+def test_a_task_may_close_what_it_prints_to() -> None:
+    @task
+    def step() -> int:
+        sys.stdout.close()
+        return 1
+
+    @flow(task_runner=ProcessPoolTaskRunner(1))
+    def f() -> Any:
+        return step.submit().result(), same.submit(2).result()
+
+    assert f() == (1, 2)
+
+
+def test_a_process_that_a_task_forks_neither_answers_for_it_nor_holds_its_line(tmp_path: Path) -> None:
+    @task
+    def forking() -> int:
+        child = os.fork()
+        if child == 0:
+            return -1
+        return os.waitpid(child, 0)[1]
+
+    @task
+    def dying() -> None:
+        child = os.fork()
+        if child == 0:
+            time.sleep(100)
+        (tmp_path / "child").write_text(str(child))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @flow(task_runner=ProcessPoolTaskRunner(1))
+    def f() -> Any:
+        forked, after = forking.submit(), same.submit(2)
+        dead = dying.submit()
+        return forked.result(), after.result(), dead.wait() or str(dead.state)
+
+    *results, state = f()
+    os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)  # it is still there
+    assert results == [0, 2]
+    assert "killed by SIGKILL" in state
+
+
+def test_a_process_that_can_not_be_started_crashes_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    @flow(task_runner=ProcessPoolTaskRunner(1))
+    def f() -> Any:
+        return same.submit(1, return_state=True)
+
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    state = f(return_state=True)
+    assert state.is_crashed()
+    assert "No process could be started" in state.message
+
+
+def test_a_call_that_goes_on_and_logs_when_its_time_is_up_is_killed() -> None:
+    @task(timeout_seconds=0.2)
+    def stuck() -> None:
+        while True:
+            try:
+                get_run_logger().info("still here")
+                time.sleep(0.05)
+            except BaseException:
+                pass
+
+    @flow(task_runner=ProcessPoolTaskRunner(1))
+    def f() -> Any:
+        return stuck.submit(return_state=True).name
+
+    assert f() == "TimedOut"
 
 
 def test_large_kept_results_are_written_by_the_process_and_mapped_here() -> None:

@@ -853,3 +853,19 @@ def test_ids_of_runs_are_uuids() -> None:
     ids = {who() for _ in range(20)}
     assert len(ids) == 20
     assert all(re.fullmatch(uuid, one) for one in ids)
+
+
+def test_an_error_that_can_not_be_shown_fails_its_run_as_any_other_does() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no words")
+
+        __repr__ = __str__
+
+    @task
+    def step() -> None:
+        raise Mute
+
+    state = step(return_state=True)
+    assert state.is_failed()
+    assert "Mute that can't be shown" in (state.message or "")

@@ -13,6 +13,7 @@ from kept.engine.hooks import asked, run_hooks
 from kept.engine.plan import delay_before
 from kept.logging.loggers import log_run
 from kept.states import AwaitingRetry, Failed, Retrying, Running, State
+from kept.utilities.culprit import said_by
 from kept.utilities.tracebacks import shown
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def failed(job: RunSteps, error: Exception) -> State[Any]:
         seconds = job.spec.options.timeout_seconds
         message = f"{job.kind} run exceeded timeout of {float(seconds)} second(s)"
         return Failed(name="TimedOut", message=message, data=TimeoutError(message).with_traceback(error.__traceback__))
-    message = f"{job.kind} run encountered an exception {type(error).__name__}: {error}"
+    message = f"{job.kind} run encountered an exception {type(error).__name__}: {said_by(error)}"
     return Failed(message=message, data=error)
 
 
@@ -79,7 +80,7 @@ def _may_retry(job: RunSteps, state: State[Any]) -> Steps[bool]:
 
 def _log_failure(job: RunSteps, state: State[Any], retry: int, again: bool) -> None:
     error = state.data
-    message = f"{job.kind} run failed with exception: {error!r}"
+    message = f"{job.kind} run failed with exception: {said_by(error, repr)}"
     if again:
         delay = delay_before(retry + 1, job.rules.retry_delays)
         when = f"will start {delay:g} second(s) from now" if delay else "will start immediately"

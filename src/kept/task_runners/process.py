@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import pickle
 import signal
 import socket
 import subprocess
 import sys
+import time
 from typing import NamedTuple
 
 from kept.engine.effects import RunTimeout
 from kept.logging.forwarding import handle
 from kept.task_runners.travel import Answer, Channel
+from kept.utilities.culprit import short
 
+_log = logging.getLogger("kept.task_runners")
 _START = (
     "import sys; sys.path[:] = {path!r}; sys.argv[1:] = {argv!r}; "
     "from kept.task_runners.worker import main; main({descriptor})"
@@ -23,6 +27,7 @@ LATE = 0.5
 """Seconds that a process has to stop a call whose time is up, or to end when it is told to, before it is killed."""
 _SMALL = 8 * 1024
 """Bytes of a message that can be sent ahead; a few of these fit into the buffer of any socket."""
+_AT_ONCE = 0.001
 _PATIENCE = 10.0
 """Seconds that a process has to end when it has nothing left to do."""
 
@@ -62,7 +67,9 @@ class Process:
                     raise
                 self._forget()
                 self._send(message)
-        except OSError:
+        except OSError as error:
+            if self._process is None:
+                raise WorkerLost(f"No process could be started for this run: {error}") from None
             raise WorkerLost(self._how_it_ended()) from None
 
     def has_room_for(self, message: Message) -> bool:
@@ -76,9 +83,16 @@ class Process:
             WorkerLost: the process has ended.
             RunTimeout: the call did not come to an end when its time was up, and its process was killed.
         """
+        deadline = None if timeout is None else time.monotonic() + timeout + LATE
         try:
             while True:
-                told = pickle.loads(self._channel.receive(None if timeout is None else timeout + LATE))
+                left = None if deadline is None else max(deadline - time.monotonic(), _AT_ONCE)
+                content = self._channel.receive(left)
+                try:
+                    told = pickle.loads(content)
+                except Exception as error:  # no answer: that has nothing of the user's in it but bytes
+                    _log.warning("A log record of another process can't be read in this one: %s", short(error))
+                    continue
                 if isinstance(told, Answer):
                     return told
                 handle(told)

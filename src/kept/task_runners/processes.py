@@ -7,6 +7,7 @@ lose all calls with one process, could not say which one that was at, and has no
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import os
 import pickle
@@ -132,10 +133,11 @@ class ProcessPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         return self.max_workers or get_current_settings().tasks.runner.process_pool_max_workers or os.cpu_count() or 1
 
     def _abandon_waiting(self) -> None:
-        while not self._waiting.empty():
-            run = self._waiting.get()
-            if run is not None:
-                run.abandon()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                run = self._waiting.get_nowait()
+                if run is not None:
+                    run.abandon()
 
     def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
         """End the processes: when all is done, or after an interrupt at once."""
@@ -276,8 +278,8 @@ class _SubmittedRun:
         if answer.error is not None:
             raise loads_error(answer.error)
         txn = get_transaction()
-        if txn is not None:
-            for name, value in answer.noted.items():
+        if txn is not None and answer.noted:
+            for name, value in pickle.loads(answer.noted).items():
                 txn.set(name, value)
         if answer.entry is None:
             return pickle.loads(answer.payload or b"")
@@ -390,7 +392,7 @@ class _Worker:
         while message is not None:
             try:
                 self.process.give(message)
-            except WorkerLost as lost:
+            except (WorkerLost, Exception) as lost:
                 message = run.go_on(lost)
             else:
                 self._given.append((run, message))
@@ -398,7 +400,10 @@ class _Worker:
 
     def _look_ahead(self) -> None:
         while self._short and len(self._given) < _AHEAD and self._waiting.qsize() > _AHEAD:
-            run = self._waiting.get()
+            try:
+                run = self._waiting.get_nowait()
+            except queue.Empty:  # others were quicker
+                return
             if run is None:
                 self._waiting.put(None)
                 return

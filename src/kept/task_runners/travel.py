@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from kept.exceptions import SerializationError
 from kept.store.entry import Entry
-from kept.utilities.culprit import find_culprit, kind_of, short
+from kept.utilities.culprit import find_culprit, kind_of, said_by, short
 
 _CHUNK = 64 * 1024
 
@@ -87,8 +87,8 @@ class Answer(NamedTuple):
     """The value as an entry of the store, which lacks its key and origin."""
     error: bytes | None = None
     """The exception, and its traceback as text."""
-    noted: dict[str, Any] = {}
-    """What was `set` in the transaction of the task."""
+    noted: bytes = b""
+    """What was `set` in the transaction of the task, if anything."""
 
 
 class WorkerTraceback(Exception):
@@ -254,9 +254,10 @@ def dumps_error(error: BaseException) -> bytes:
     told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     try:
         stream = dumps((error, told), "the exception")
-        pickle.loads(stream)
-    except Exception as why:
-        said = f"{type(error).__qualname__}: {error} (the exception itself can't be pickled: {short(why)})"
+        if not isinstance(pickle.loads(stream)[0], BaseException):
+            raise TypeError("it is unpickled as something else")
+    except (Exception, SystemExit) as why:
+        said = f"{type(error).__qualname__}: {said_by(error)} (the exception itself can't be pickled: {short(why)})"
         stream = pickle.dumps((RuntimeError(said), told), 5)
     return stream
 

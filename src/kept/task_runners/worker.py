@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import os
 import pickle
@@ -43,7 +44,11 @@ def main(descriptor: int) -> None:
     # Whoever presses Ctrl-C means the program that started this one, which will say what to do.
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, _end)
-    worker = _Worker(Channel(socket.socket(fileno=descriptor)))
+    channel = Channel(socket.socket(fileno=descriptor))
+    # What the task starts must not hold the line when this process is gone, nor speak on it.
+    os.set_inheritable(descriptor, False)
+    os.register_at_fork(after_in_child=channel.close)
+    worker = _Worker(channel)
     threading.Thread(target=worker.end_with_parent, name="kept-parent", daemon=True).start()
     worker.serve()
 
@@ -61,6 +66,7 @@ class _Worker:
         self._contexts: dict[int, contextvars.Context] = {}
         self._around = -1
         self._left = False
+        self._process = os.getpid()
         self._forwarder = Forwarder(self._send)
 
     def serve(self) -> None:
@@ -69,7 +75,10 @@ class _Worker:
             if content[:1] == b"D":
                 self._sent[int.from_bytes(content[1:9], "little")] = content[9:]
             else:
-                self._send(self._answer(content))
+                answer = self._answer(content)
+                if os.getpid() != self._process:  # a process that the task forked, and that came to its end here
+                    os._exit(1 if answer.error else 0)
+                self._send(answer)
         self._left = True
 
     def end_with_parent(self) -> None:
@@ -96,7 +105,8 @@ class _Worker:
         except BaseException as error:
             return Answer(error=dumps_error(error))
         finally:
-            sys.stdout.flush()
+            with contextlib.suppress(Exception):  # the task may have closed it
+                sys.stdout.flush()
 
     def _get(self, number: int) -> Any:
         if number not in self._known:
@@ -125,7 +135,12 @@ class _Worker:
             value = resolve_futures_to_states(value)
             while pending := runner.pending() if runner else []:
                 wait(pending)
-        return _answer_with(value, store if call.persist_result else None)._replace(noted=noted)
+        answer = _answer_with(value, store if call.persist_result else None)
+        return (
+            answer._replace(noted=dumps(noted, "what was set in the transaction", by_reference=True))
+            if noted
+            else answer
+        )
 
 
 def _once(spec: Any, call: Call) -> Steps[Any]:

@@ -102,7 +102,15 @@ def kind_of(obj: Any) -> str:
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
+def said_by(error: BaseException, how: Callable[[BaseException], str] = str) -> str:
+    """What the exception says, also if its own code for that raises."""
+    try:
+        return how(error)
+    except Exception as why:
+        return f"<{type(error).__name__} that can't be shown: {type(why).__name__}>"
+
+
 def short(error: BaseException) -> str:
     """What the exception says, in at most 500 characters; its type when it says nothing."""
-    text = str(error).strip() or type(error).__name__
+    text = said_by(error).strip() or type(error).__name__
     return text if len(text) <= 500 else text[:497] + "..."
