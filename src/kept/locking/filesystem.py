@@ -31,13 +31,14 @@ from urllib.parse import quote
 
 from kept.exceptions import LockError, LockNotHeldError
 from kept.locking import polling
+from kept.locking.protocol import LockManager
 from kept.store.digests import digest_of
 from kept.store.guard import exclusive
 
 _LONGEST_NAME = 180
 
 
-class FileSystemLockManager:
+class FileSystemLockManager(LockManager):
     """Locks as files in `lock_files_directory`, which is made when the first lock is taken."""
 
     def __init__(self, lock_files_directory: str | os.PathLike[str]) -> None:

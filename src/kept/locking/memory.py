@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from kept.exceptions import LockNotHeldError
 from kept.locking import polling
+from kept.locking.protocol import LockManager
 
 
 class _Held(NamedTuple):
@@ -21,7 +22,7 @@ _locks: dict[str, _Held] = {}
 _changed = threading.Condition()
 
 
-class MemoryLockManager:
+class MemoryLockManager(LockManager):
     """Locks that threads and coroutines of this process take turns with.
 
     All instances are one: two tasks that each make their own manager still exclude each other.
