@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import copy
 import os
 import pickle
 import queue
@@ -18,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
-from kept.context import FlowRunContext, Run, RunContext, TaskRunContext, current_run, current_tags, flow_context_of
+from kept.context import FlowRunContext, RunContext, TaskRunContext, current_run, current_tags, flow_context_of
 from kept.engine.drivers import drive
 from kept.engine.effects import Call, Effect, Io, RunTimeout, Steps
 from kept.exceptions import CancelledRun, CrashedRun, SerializationError
@@ -36,7 +37,6 @@ from kept.task_runners.travel import (
     FlowAround,
     FlowFacts,
     RemoteCall,
-    RunFacts,
     dumps,
     loads_error,
     parameters_sent,
@@ -254,10 +254,9 @@ class _SubmittedRun:
         try:
             remote = RemoteCall(
                 thing=sendable.thing(thing),
-                is_flow=isinstance(context, FlowRunContext),
                 around=sendable.around(flow_context_of(context.parent)),
                 store=None if store is None else sendable.store(store),
-                run=_facts(run),
+                run=_sent(run),
                 args=call.args,
                 kwargs=call.kwargs,
                 timeout=call.timeout,
@@ -347,7 +346,7 @@ def _flow_around(context: FlowRunContext) -> FlowAround:
     flow = context.flow
     return FlowAround(
         FlowFacts(flow.name, flow.version, flow.description),
-        _facts(context.flow_run),
+        _sent(context.flow_run),
         parameters_sent(context.parameters),
         context.persist_result,
         context.result_store,
@@ -355,8 +354,11 @@ def _flow_around(context: FlowRunContext) -> FlowAround:
     )
 
 
-def _facts(run: Run) -> RunFacts:
-    return RunFacts(run.id, run.name, run.tags, run.flow_run_id, run.run_count, run.started)
+def _sent(run: Any) -> Any:
+    """The record of a run without what need not be picklable."""
+    twin = copy.copy(run)
+    twin.state = twin.parameters = None
+    return twin
 
 
 class _Worker:

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from kept.context import FlowRun, TaskRun
 from kept.exceptions import SerializationError
 from kept.store.entry import Entry
 from kept.utilities.culprit import find_culprit, kind_of, said_by, short
@@ -30,22 +31,11 @@ class FlowFacts(NamedTuple):
     description: str | None
 
 
-class RunFacts(NamedTuple):
-    """What a worker knows of a run."""
-
-    id: str
-    name: str
-    tags: frozenset[str]
-    flow_run_id: str | None
-    run_count: int
-    started: float
-
-
 class FlowAround(NamedTuple):
     """A flow run around a call."""
 
     flow: FlowFacts
-    run: RunFacts
+    run: FlowRun
     parameters: dict[str, Any]
     persist_result: bool | None
     result_store: Any
@@ -67,10 +57,9 @@ class RemoteCall(NamedTuple):
     """One call of a task's or flow's function; numbers stand for what the worker was sent before."""
 
     thing: int
-    is_flow: bool
     around: int
     store: int | None
-    run: RunFacts
+    run: FlowRun | TaskRun
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     timeout: float | None

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from kept.context import FlowRun, FlowRunContext, Run, TaskRun, TaskRunContext, enter_run, enter_tags
+from kept.context import FlowRun, FlowRunContext, TaskRunContext, enter_run, enter_tags
 from kept.engine.drivers import drive_to_end
 from kept.engine.effects import Call, Steps
 from kept.engine.generators import UNFINISHED, finished
@@ -29,7 +29,7 @@ from kept.results import ResultStore
 from kept.settings import get_current_settings
 from kept.settings.current import adopt
 from kept.task_runners.threads import ThreadPoolTaskRunner
-from kept.task_runners.travel import Answer, Around, Channel, FlowAround, RemoteCall, RunFacts, dumps, dumps_error
+from kept.task_runners.travel import Answer, Around, Channel, FlowAround, RemoteCall, dumps, dumps_error
 from kept.transactions import Transaction, activate
 
 _LAST_WORDS = 1.0
@@ -160,16 +160,10 @@ def _enter(around: Around) -> None:
 
 
 def _flow_context(flow: FlowAround, runner: Any, parent: FlowRunContext | None) -> FlowRunContext:
-    run = _run(FlowRun, flow.run, flow.parameters)
+    flow.run.parameters = flow.parameters
     return FlowRunContext(
-        flow.flow, run, flow.parameters, runner, flow.persist_result, flow.result_store, flow.log_prints, parent
+        flow.flow, flow.run, flow.parameters, runner, flow.persist_result, flow.result_store, flow.log_prints, parent
     )
-
-
-def _run(kind: type[Any], facts: RunFacts, parameters: dict[str, Any]) -> Any:
-    run: Run = kind(facts.id, facts.name, facts.tags, parameters, facts.flow_run_id)
-    run.run_count, run.started = facts.run_count, facts.started
-    return run
 
 
 @contextmanager
@@ -177,15 +171,15 @@ def _run_of(thing: Any, call: RemoteCall, store: ResultStore | None, noted: dict
     """The run around the call, as it is in the process that submitted it; gives what runs things submitted inside."""
     around = FlowRunContext.get()
     parameters = thing.spec.binder.bind(call.args, call.kwargs) if call.args else call.kwargs
-    if call.is_flow:
-        run = _run(FlowRun, call.run, parameters)
+    run = call.run
+    run.parameters = parameters
+    if isinstance(run, FlowRun):
         with thing.task_runner.duplicate() as runner, _printing(call.log_prints):
             enter_run(
                 FlowRunContext(thing, run, parameters, runner, call.persist_result, store, call.log_prints, around)
             )
             yield runner
         return
-    run = _run(TaskRun, call.run, parameters)
     enter_run(TaskRunContext(thing, run, parameters, bool(call.persist_result), store, around, call.log_prints, around))
     txn = Transaction(store=store, of_task=True)
     activate(txn)
