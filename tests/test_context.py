@@ -20,7 +20,7 @@ from kept.context import (
     get_run_context,
     new_id,
 )
-from kept.exceptions import MissingContextError
+from kept.exceptions import MissingContextError, ParameterTypeError
 from kept.results import get_result_store, should_persist_result
 from kept.states import Running
 from kept.task_runners import ThreadPoolTaskRunner
@@ -212,6 +212,12 @@ def test_tags_nest_and_end_with_their_block() -> None:
     with pytest.raises(KeyError), tags("x"):
         raise KeyError
     assert TagsContext.get().current_tags == frozenset()
+
+
+@pytest.mark.parametrize("wrong", [1, ["a", "b"]])
+def test_tags_that_are_no_strings_are_refused(wrong: Any) -> None:
+    with pytest.raises(ParameterTypeError, match=r"tags\(.* was called: tags are strings"), tags(wrong):
+        raise AssertionError("it began")
 
 
 def test_what_is_yielded_is_a_copy() -> None:

@@ -138,6 +138,9 @@ def test_an_argument_that_can_not_be_pickled_is_named_at_the_submit(argument: An
             SerializationError, match=r"Task 'same' can't be run in another process: argument 'x'"
         ) as told:
             same.submit(argument)
+        cause = told.value.__cause__
+        assert isinstance(cause, TypeError)  # the log shows what pickling said once, and no trail of attempts
+        assert cause.__context__ is None
         if isinstance(argument, list):
             assert "argument 'x' -> [1] -> ['deep']: " in str(told.value)
 

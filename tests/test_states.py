@@ -112,7 +112,8 @@ def test_it_knows_since_when_in_utc() -> None:
     before = datetime.now(timezone.utc)
     state = Running()
     assert before <= state.timestamp <= datetime.now(timezone.utc)
-    assert Running(timestamp=0).timestamp == datetime(1970, 1, 1, tzinfo=timezone.utc)
+    then = datetime(2026, 11, 21, 16, 28, 51, 257001, tzinfo=timezone.utc)
+    assert Running(timestamp=then).timestamp == then
 
 
 def test_the_result_of_a_completed_run_is_its_data_and_is_loaded_if_it_is_elsewhere() -> None:
@@ -232,7 +233,7 @@ def test_a_paused_state_knows_until_when() -> None:
 
 
 def test_a_fresh_copy_is_entered_now() -> None:
-    old = Failed(message="bad", data=ValueError("v"), timestamp=0)
+    old = Failed(message="bad", data=ValueError("v"), timestamp=datetime(2020, 11, 21, tzinfo=timezone.utc))
     new = old.fresh_copy(name="Again")
     assert (new.type, new.name, new.message, new.data) == (old.type, "Again", "bad", old.data)
     assert new.timestamp > old.timestamp

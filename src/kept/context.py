@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from kept.exceptions import MissingContextError
+from kept.exceptions import MissingContextError, ParameterTypeError
 
 if TYPE_CHECKING:
     from kept.states import State
@@ -290,6 +290,11 @@ def tags(*new_tags: str) -> Iterator[set[str]]:
     ...     sorted(TagsContext.get().current_tags)
     ['nightly']
     """
+    if not all(isinstance(tag, str) for tag in new_tags):
+        given = ", ".join(map(repr, new_tags))
+        raise ParameterTypeError(
+            f"tags({given}) was called: tags are strings, one by one, as in tags('nightly', 'eu')."
+        )
     together = _tags.get() | frozenset(new_tags)
     token = _tags.set(together)
     try:

@@ -110,7 +110,7 @@ class State(Generic[R]):
         name: what is shown; the type's own name by default ("Completed").
         message: a sentence about it, or None.
         data: the value of a completed run (or something `Loadable`), the exception of a failed one.
-        timestamp: when the run entered the state, in seconds since the epoch; now by default.
+        timestamp: when the run entered the state; now by default.
         cache_key: the key of the kept result, if there is one.
         state_details: what else is known of it.
     """
@@ -123,7 +123,7 @@ class State(Generic[R]):
         name: str | None = None,
         message: str | None = None,
         data: Any = None,
-        timestamp: float | None = None,
+        timestamp: datetime | None = None,
         cache_key: str | None = None,
         state_details: StateDetails | None = None,
     ) -> None:
@@ -132,7 +132,7 @@ class State(Generic[R]):
         self.message = message
         self.data = data
         self.cache_key = cache_key
-        self._time = time.time() if timestamp is None else timestamp
+        self._time = time.time() if timestamp is None else timestamp.timestamp()
         # Two ids in a plain tuple are all that a run pays for its details.
         self._about: StateDetails | tuple[str | None, str | None] | None = state_details
 

@@ -269,7 +269,7 @@ class _SubmittedRun:
             raise SerializationError(
                 f"{kind[0].upper()}{kind[1:]} can't be run in another process: {error}. Leave this out, make it "
                 "inside of the function, or use a ThreadPoolTaskRunner."
-            ) from error
+            ) from error.__cause__
         numbers = [number for number in (remote.thing, remote.around, remote.store) if number is not None]
         return Message(content, call.timeout, [(number, sendable[number]) for number in numbers])
 
@@ -432,9 +432,8 @@ class _Worker:
 
 
 def _pickled(call: RemoteCall, thing: Runnable) -> bytes:
-    try:
+    with contextlib.suppress(SerializationError):
         return dumps(call, "its arguments")
-    except SerializationError:
-        for name, value in (thing.spec.binder.bind(call.args, call.kwargs) if call.args else call.kwargs).items():
-            dumps(value, f"argument {name!r}")
-        raise
+    for name, value in (thing.spec.binder.bind(call.args, call.kwargs) if call.args else call.kwargs).items():
+        dumps(value, f"argument {name!r}")
+    return dumps(call, "its arguments")

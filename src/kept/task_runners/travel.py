@@ -6,6 +6,7 @@ a worker is sent a `RemoteCall`, and answers with an `Answer`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import pickle
@@ -178,15 +179,14 @@ def dumps(value: Any, what: str, by_reference: bool = False) -> bytes:
     Raises:
         SerializationError: it can't be pickled; the message says which part.
     """
-    try:
+    with contextlib.suppress(Exception):  # cloudpickle may do what pickle can't
         stream = pickle.dumps(value, 5)
-        # A worker has not run the script: what it defines is written out.
-        return stream if by_reference or b"__main__" not in stream else _cloud_dumps(value)
-    except Exception:
-        try:
-            return _cloud_dumps(value)
-        except Exception as error:
-            raise SerializationError(_why_not(value, what, error)) from error
+        if by_reference or b"__main__" not in stream:  # a worker has not run the script: what it defines is written out
+            return stream
+    try:
+        return _cloud_dumps(value)
+    except Exception as error:
+        raise SerializationError(_why_not(value, what, error)) from error
 
 
 def parameters_sent(parameters: Mapping[str, Any]) -> dict[str, Any]:
