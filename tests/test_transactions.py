@@ -761,25 +761,28 @@ def test_the_async_hooks_of_an_async_task_run_on_its_loop() -> None:
     assert seen == [loop, loop]
 
 
+class SlowFiles:
+    """A file system that writes when it is told to go on."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.asked = threading.Event()
+        self.go_on = threading.Event()
+
+    def read_path(self, path: str) -> bytes:
+        if path not in self.files:
+            raise FileNotFoundError(path)
+        return self.files[path]
+
+    def write_path(self, path: str, content: bytes) -> None:
+        self.asked.set()
+        assert self.go_on.wait(10)
+        self.files[path] = content
+
+
 def test_the_commit_of_an_async_transaction_does_not_hold_up_the_loop() -> None:
-    class Slow:
-        def __init__(self) -> None:
-            self.files: dict[str, bytes] = {}
-            self.asked = threading.Event()
-            self.go_on = threading.Event()
-
-        def read_path(self, path: str) -> bytes:
-            if path not in self.files:
-                raise FileNotFoundError(path)
-            return self.files[path]
-
-        def write_path(self, path: str, content: bytes) -> None:
-            self.asked.set()
-            assert self.go_on.wait(10)
-            self.files[path] = content
-
     async def main() -> None:
-        storage = Slow()
+        storage = SlowFiles()
 
         async def meanwhile() -> None:
             while not storage.asked.is_set():
@@ -793,6 +796,32 @@ def test_the_commit_of_an_async_transaction_does_not_hold_up_the_loop() -> None:
         assert txn.is_committed()
 
     asyncio.run(main())
+
+
+def test_a_commit_that_has_begun_when_its_task_is_cancelled_is_done_to_its_end() -> None:
+    hooks = []
+
+    async def main() -> None:
+        storage = SlowFiles()
+        store = ResultStore(result_storage=storage)
+
+        async def work() -> None:
+            async with atransaction(key="a", store=store) as txn:
+                txn.stage(1, [lambda _: hooks.append("rollback")], [lambda _: hooks.append("commit")])
+
+        working = asyncio.ensure_future(work())
+        while not storage.asked.is_set():
+            await asyncio.sleep(0)
+        for _ in range(2):
+            working.cancel()
+            await asyncio.sleep(0)
+        storage.go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+        assert store.exists("a")
+
+    asyncio.run(main())
+    assert hooks == ["commit"]
 
 
 READER = """

@@ -319,10 +319,11 @@ class BaseTransaction:
         if self.state in _ENDED:
             return self.is_committed()
         members = self._end()
+        cancelled = None
         try:
             for store, entries in _by_store(members):
                 if store.slow:
-                    yield Io(store.publish, (entries,), True)
+                    cancelled = (yield Io(store.publish, (entries,), True, counts=True)) or cancelled
                 else:
                     store.publish(entries)
         except BaseException:
@@ -335,6 +336,8 @@ class BaseTransaction:
         for member in members:
             if member.on_commit_hooks:
                 yield from member._hooks(member.on_commit_hooks, "commit")
+        if cancelled is not None:
+            raise cancelled
         return True
 
     def rolling_back(self) -> Steps[bool]:

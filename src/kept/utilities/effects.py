@@ -38,6 +38,9 @@ class Io(NamedTuple):
     args: tuple[Any, ...]
     slow: bool
     """Whether an event loop should not wait for it. The embedded store answers in microseconds, a thread in fifty."""
+    counts: bool = False
+    """Whether it has to be known if it was done: who is cancelled meanwhile waits for it, and gets the cancellation
+    as its answer."""
 
 
 def drive(
@@ -111,7 +114,22 @@ async def _call_async(effect: Call) -> Any:
 
 
 async def _io_async(effect: Io) -> Any:
-    return await in_thread(effect.fn, *effect.args) if effect.slow else effect.fn(*effect.args)
+    if not effect.slow:
+        return effect.fn(*effect.args)
+    return await (_to_its_end if effect.counts else in_thread)(effect.fn, *effect.args)
+
+
+async def _to_its_end(function: Callable[..., Any], *args: Any) -> BaseException | None:
+    import asyncio  # noqa: PLC0415 - as above
+
+    work, cancelled = asyncio.ensure_future(in_thread(function, *args)), None
+    while not work.done():
+        try:
+            await asyncio.wait({work})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    work.result()
+    return cancelled
 
 
 async def _lock_async(effect: Lock) -> None:
