@@ -89,7 +89,6 @@ class MaterializingTask(Task[P, R]):
     _options = MaterializingOptions
 
     def new_run(self, parameters: dict[str, Any], run: TaskRun | None = None) -> TaskRunSteps:
-        """A new run over these arguments."""
         return _MaterializingRun(self.spec, self, parameters, run)
 
 

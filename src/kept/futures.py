@@ -150,12 +150,10 @@ class KeptConcurrentFuture(KeptFuture[R]):
 
     @property
     def run(self) -> TaskRun | FlowRun:
-        """The record of the run."""
         return self._run
 
     @property
     def task_run_id(self) -> str:
-        """The id of the task run."""
         return self._run.id
 
     @property
@@ -169,15 +167,12 @@ class KeptConcurrentFuture(KeptFuture[R]):
 
     @property
     def state(self) -> State[R]:
-        """The state of the task run now."""
         return self._state or self._run.state or Pending()
 
     def done(self) -> bool:
-        """Whether the run has ended."""
         return self._state is not None
 
     def wait(self, timeout: float | None = None) -> None:
-        """Return when the run has ended, or after `timeout` seconds."""
         help = self._help
         if help is not None:
             help(timeout)
@@ -198,7 +193,6 @@ class KeptConcurrentFuture(KeptFuture[R]):
                 self._callbacks.remove(wake)
 
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
-        """The value of the run, once it has ended."""
         if self._state is None:
             self.wait(timeout)
         if self._state is None:
@@ -206,7 +200,6 @@ class KeptConcurrentFuture(KeptFuture[R]):
         return self._state.result(raise_on_failure=raise_on_failure)
 
     def add_done_callback(self, fn: Callable[[KeptFuture[R]], Any]) -> None:
-        """Call `fn(self)` when the run has ended, at once if it has."""
         self._callbacks.append(fn)
         if self._state is not None:
             self._call_back()

@@ -84,12 +84,10 @@ class KeptResult(Loadable):
 
     @property
     def fingerprint(self) -> str | None:
-        """The fingerprint of the value, as its entry has it."""
         return self.entry.fingerprint
 
     @property
     def expires(self) -> float | None:
-        """When the entry stops being valid, in seconds since the epoch; None for never."""
         return self.entry.expires
 
     @property
@@ -98,7 +96,6 @@ class KeptResult(Loadable):
         return self._value is self._UNREAD and self.entry.blob is not None and self.store.slow
 
     def load_copy(self) -> Any:
-        """A fresh copy of the value, shared with nobody. Raises `MissingResult` if it can't be read any more."""
         value = self.store.fetch(self.entry)
         if isinstance(value, Miss):
             raise MissingResult(

@@ -413,19 +413,15 @@ class AsyncTransaction(BaseTransaction):
     __slots__ = ()
 
     async def read(self) -> ResultRecord | None:
-        """The result kept under the key of this transaction, or None."""
+        """`Transaction.read`, to await."""
         return await drive_async(self.reading(), ASYNC)
 
     async def commit(self) -> bool:
-        """Publish everything staged here and inside, in one step per store; then run the commit hooks.
-
-        Raises:
-            StoreError: the store refused, so this was rolled back.
-        """
+        """`Transaction.commit`, to await."""
         return await drive_async(self.committing(), ASYNC)
 
     async def rollback(self) -> bool:
-        """Drop everything staged here and inside, and run the rollback hooks, last staged first."""
+        """`Transaction.rollback`, to await."""
         return await drive_async(self.rolling_back(), ASYNC)
 
     async def __aenter__(self) -> AsyncTransaction:

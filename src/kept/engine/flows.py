@@ -74,7 +74,6 @@ class FlowRunSteps(RunSteps):
 
     @property
     def recorded_as(self) -> str:
-        """The name of the flow."""
         return str(self.spec.name)
 
     def to_state(self, wait_for: Any) -> Steps[State[Any]]:
@@ -110,7 +109,6 @@ class FlowRunSteps(RunSteps):
         return Identity(policy.key_of(parts), parts)
 
     def hooks(self, state: State[Any]) -> tuple[Any, ...]:
-        """The hooks of the flow for a final state."""
         options = self.spec.options
         of_state: dict[StateType, tuple[Any, ...]] = {
             StateType.COMPLETED: options.on_completion,

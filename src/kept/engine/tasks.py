@@ -64,7 +64,6 @@ class TaskRunSteps(RunSteps):
             self.rename(custom_name(self.rules.run_name, self.parameters, self.named))
 
     def hooks(self, state: State[Any]) -> tuple[Any, ...]:
-        """The hooks of the task for a final state."""
         if state.type is StateType.COMPLETED:
             return self.spec.options.on_completion  # type: ignore[no-any-return]
         return self.spec.options.on_failure if state.type is StateType.FAILED else ()

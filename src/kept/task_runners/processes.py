@@ -75,7 +75,6 @@ class ProcessPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         self._closed = False
 
     def duplicate(self) -> ProcessPoolTaskRunner:
-        """A fresh runner with the same options."""
         return type(self)(self.max_workers)
 
     def submit(
@@ -100,7 +99,6 @@ class ProcessPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         return run.future
 
     def pending(self) -> list[KeptFuture[Any]]:
-        """The futures of submitted runs that have not ended."""
         return list(self._pending)
 
     def backlog(self) -> int:

@@ -52,7 +52,6 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         self._starting = threading.Lock()
 
     def duplicate(self) -> ThreadPoolTaskRunner:
-        """A fresh runner with the same options."""
         return type(self)(self.max_workers)
 
     def submit(
@@ -72,7 +71,6 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         return run.future
 
     def pending(self) -> list[KeptFuture[Any]]:
-        """The futures of submitted runs that have not ended."""
         return [run.future for run in list(self._begun)]
 
     def ended(self, run: _SubmittedRun) -> None:
