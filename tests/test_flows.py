@@ -12,10 +12,12 @@ from kept import Flow, flow, get_run_logger, tags, task, unmapped
 from kept.context import FlowRun, FlowRunContext, TaskRunContext
 from kept.exceptions import CancelledRun, FailedRun, ParameterBindError, ParameterTypeError, UnfinishedRun
 from kept.futures import KeptFuture
+from kept.runtime import flow_run
 from kept.settings import KEPT_FLOW_DEFAULT_RETRIES, temporary_settings
 from kept.states import Cancelled, Completed, Crashed, Failed, Running, State
 from kept.task_runners import ThreadPoolTaskRunner
 from kept.utilities.annotations import quote
+from kept.utilities.hashing import file_hash
 from tests.conftest import Lines
 
 
@@ -440,6 +442,16 @@ def test_with_options_gives_a_flow_of_its_own() -> None:
     other = f.with_options(name="other", description="d")
     assert isinstance(other, Flow)
     assert (other.name, other.description, other(), f.name) == ("other", "d", 1, "f")
+
+
+def test_the_version_is_a_hash_of_the_file_unless_it_is_given() -> None:
+    @flow
+    def f() -> Any:
+        return flow_run.flow_version
+
+    assert f() == f.version == file_hash(__file__)
+    assert f.with_options(version="v7")() == "v7"
+    assert flow(eval("lambda: 1")).version is None
 
 
 def test_the_default_runner_is_on_threads_and_each_run_has_a_fresh_one() -> None:

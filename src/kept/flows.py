@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
@@ -13,6 +15,7 @@ from kept.engine.spec import FlowOptions, FlowSpec, checked, flow_spec
 from kept.engine.validation import validated
 from kept.task_runners import ThreadPoolTaskRunner
 from kept.task_runners.background import background
+from kept.utilities.hashing import file_hash
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -35,7 +38,7 @@ class Flow(Decorated[P, R], FlowAttributes):
     Arguments, each also an attribute:
         fn: the function.
         name: what it is called in logs; the function's name, with hyphens, by default.
-        version: the author's word for this version of the flow.
+        version: the author's word for this version of the flow; a hash of the file that it is in by default.
         flow_run_name: a template over the parameters, or a function, that names each run; two words by default.
         retries: how often a failed run is tried again. Steps that were kept in the first try are not run again.
         retry_delay_seconds: seconds before each retry.
@@ -66,6 +69,13 @@ class Flow(Decorated[P, R], FlowAttributes):
 
     def _new_spec(self, fn: Callable[..., Any], options: FlowOptions) -> FlowSpec:
         return flow_spec(fn, options)
+
+    @property
+    def version(self) -> str | None:
+        """The author's word for this version, or a hash of the file that the function is in; None without a file."""
+        with contextlib.suppress(TypeError, OSError):
+            return self.spec.options.version or file_hash(inspect.getsourcefile(self.fn) or "")
+        return None
 
     @property
     def task_runner(self) -> Any:

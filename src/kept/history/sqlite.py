@@ -93,8 +93,7 @@ class SqliteRecorder:
         except StoreError as error:
             self._ended.set()
             _log.warning(
-                "The history of runs can't be written: %s. Runs go on and results are kept, but this process records "
-                "no more runs.",
+                "The history of runs can't be written: %s. Runs go on; this process records no more of them.",
                 str(error).rstrip("."),
             )
 
