@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import textwrap
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -381,3 +382,34 @@ def count(path: Path) -> int:
         found = connection.execute("SELECT count(*) FROM runs").fetchone()[0]
     connection.close()
     return int(found)
+
+
+def test_a_run_while_the_interpreter_ends_does_not_hold_it_up(tmp_path: Path) -> None:
+    script = """
+        import sys, threading
+        from kept import flow, task
+
+        @task
+        def step(x):
+            return x
+
+        @flow
+        def submitting():
+            return step.submit(1)
+
+        class Late:
+            step, flow, sys, print = map(staticmethod, (step, submitting, sys, print))
+
+            def __del__(self):
+                self.print(self.sys.is_finalizing(), self.step(1), self.flow(return_state=True).type.value)
+
+        sys.modules["late"] = Late()
+        step(2)
+        for thread in threading.enumerate():
+            if thread.name == "kept-history":
+                thread.join()
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout.split() == ["True", "1", "CANCELLED"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+
+import pytest
 
 from kept.utilities import later
 from kept.utilities.later import call_later
@@ -67,3 +70,13 @@ def test_the_thread_ends_when_there_is_nothing_left_to_call() -> None:
     again = threading.Event()
     clock.add(0, later.Alarm(again.set))
     assert again.wait(30)
+
+
+def test_a_thread_that_could_not_start_is_started_by_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = later._Clock()
+    with monkeypatch.context() as ending, pytest.raises(RuntimeError, match="no thread can be started"):
+        ending.setattr(sys, "is_finalizing", lambda: True)
+        clock.add(0, later.Alarm(print))
+    done = threading.Event()
+    clock.add(0, later.Alarm(done.set))
+    assert done.wait(30)

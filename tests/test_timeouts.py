@@ -6,6 +6,7 @@ No test asserts how long something took: what would never end has ended.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import threading
 import time
@@ -15,6 +16,8 @@ import pytest
 
 from kept import flow, task
 from kept.context import FlowRunContext, TaskRunContext
+from kept.engine.drivers import drive
+from kept.engine.effects import Call, RunTimeout
 from kept.engine.stopping import call_within, new_stop, raise_in
 from tests.conftest import Lines
 
@@ -452,3 +455,21 @@ def test_a_stop_meets_the_thread_it_is_meant_for_also_while_that_starts_another_
         raise_in(thread, stop)
         thread.join()
         assert ended == [stop]
+
+
+def test_a_timeout_that_comes_as_the_call_ends_leaves_no_alarm_behind() -> None:
+    def busy(seconds: float) -> None:
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            pass
+
+    before = signal.getsignal(signal.SIGALRM)
+    for n in range(2000):
+        with contextlib.suppress(RunTimeout):
+            drive(asked_within(busy, 0.0003 + n % 20 * 1e-6, 0.0003))
+        assert signal.getsignal(signal.SIGALRM) is before
+        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def asked_within(fn: Any, argument: float, seconds: float) -> Any:
+    return (yield Call(fn, (argument,), {}, seconds))

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from kept.context import RunContext, current_run
 from kept.logging.loggers import get_run_logger
+from kept.utilities.threads import start
 
 T = TypeVar("T")
 
@@ -134,7 +135,7 @@ def call_within(seconds: float, call: Callable[[], T], timed_out: Callable[[], B
     """
     aside = _Aside(call)
     with _starting:
-        aside.start()
+        start(aside)
     try:
         in_time = aside.wait(seconds)
     except BaseException:  # this thread is stopped itself

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from kept.engine.effects import NEXT, Await, Call, Demand, RunTimeout, Sleep, Wait, Yield
@@ -56,8 +55,7 @@ def _call_with_alarm(seconds: float, call: Callable[[], T]) -> T:
     """What `call()` returns, in the main thread; a signal stops it, which also interrupts a sleep or a read."""
     stop = new_stop("its time was up")
     try:
-        with _alarm(seconds, stop):
-            value = call()
+        value = _with_alarm(seconds, stop, call)
     except stop as error:
         raise RunTimeout().with_traceback(error.__traceback__) from None
     if stop.met:  # and not heeded
@@ -65,12 +63,11 @@ def _call_with_alarm(seconds: float, call: Callable[[], T]) -> T:
     return value
 
 
-@contextlib.contextmanager
-def _alarm(seconds: float, stop: type[Stop]) -> Iterator[None]:
+def _with_alarm(seconds: float, stop: type[Stop], call: Callable[[], T]) -> T:
+    # No context manager: one that is stopped on its way out would leave the alarm on.
     left, interval = signal.getitimer(signal.ITIMER_REAL)
     if 0 < left <= seconds:  # the timeout around this one comes first, and ends this call too
-        yield
-        return
+        return call()
     attempts = 0
 
     def end(*_: object) -> None:
@@ -83,11 +80,13 @@ def _alarm(seconds: float, stop: type[Stop]) -> Iterator[None]:
 
     began = time.monotonic()
     handler = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, seconds, CLEAN_UP)
     try:
-        yield
+        signal.setitimer(signal.ITIMER_REAL, seconds, CLEAN_UP)
+        return call()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
-        if left:  # a timeout around this one goes on
-            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-6), interval)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        finally:  # it may have come at this very moment
+            signal.signal(signal.SIGALRM, handler)
+            if left:  # a timeout around this one goes on
+                signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-6), interval)

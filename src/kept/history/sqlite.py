@@ -15,6 +15,7 @@ from kept.exceptions import StoreError
 from kept.history.records import RunRecord
 from kept.store.database import Database
 from kept.utilities.sql import named_queries
+from kept.utilities.threads import start
 
 _log = logging.getLogger("kept.history")
 _SQL = named_queries(Path(__file__).with_name("queries.sql"))
@@ -72,7 +73,7 @@ class SqliteRecorder:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="kept-history", daemon=True)
                 try:
-                    self._thread.start()
+                    start(self._thread)
                 except RuntimeError:  # the interpreter is shutting down; flush() at exit writes the rest
                     self._thread = None
 

@@ -42,6 +42,7 @@ from kept.task_runners.travel import (
     parameters_sent,
 )
 from kept.transactions import get_transaction
+from kept.utilities.threads import start
 
 # Calls that a process is given ahead, if one takes no longer than this to be answered, in seconds.
 _AHEAD = 8
@@ -124,8 +125,13 @@ class ProcessPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         with self._starting:
             if len(self._workers) < self._most():
                 worker = _Worker(self._waiting, self._free)
+                try:
+                    start(worker.thread)
+                except RuntimeError:  # no thread is to be had
+                    if not self._workers:
+                        self._abandon_waiting()
+                    return
                 self._workers.append(worker)
-                worker.thread.start()
 
     def _most(self) -> int:
         return self.max_workers or get_current_settings().tasks.runner.process_pool_max_workers or os.cpu_count() or 1

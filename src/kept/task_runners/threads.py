@@ -19,6 +19,7 @@ from kept.settings import get_current_settings
 from kept.states import Crashed, State
 from kept.task_runners.base import Countdown, Runnable, TaskRunner, checked_workers, let_work
 from kept.task_runners.workers import Workers
+from kept.utilities.threads import start
 
 # Threads that wait cost little, and tasks that submit tasks and wait for them must not starve each other.
 _MANY = 250
@@ -205,7 +206,7 @@ class _SubmittedRun:
         while not self.future.done():
             if workers.is_full():
                 if self._claim:
-                    threading.Thread(target=self.finish, name=WORKER, daemon=True).start()
+                    start(threading.Thread(target=self.finish, name=WORKER, daemon=True))
                 return
             if timeout is not None:
                 return

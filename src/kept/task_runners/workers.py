@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from kept.engine.stopping import WORKER, Stop
 from kept.utilities.later import call_later
+from kept.utilities.threads import start
 
 # How often a queue that nobody is free for is looked at, and what counts as a short run. Threads that take turns at
 # short runs spend their time handing the interpreter over: more of them make it slower.
@@ -93,7 +94,7 @@ class Workers:
                 thread = _Worker(self)
                 self._threads.append(thread)  # before it works, and asks whether there are others
                 try:
-                    thread.start()
+                    start(thread)
                 except RuntimeError:  # no more threads are to be had, or the interpreter is shutting down
                     self._threads.pop()
                     if self._threads:
@@ -114,7 +115,8 @@ class Workers:
         at_work = len(self._threads) - len(self._idle)
         if not at_work or self._is_slow():
             more = min(max(at_work, 1), len(self._queue))
-            self._get_more(more, more)
+            with contextlib.suppress(RuntimeError):  # there may be threads again at the next look
+                self._get_more(more, more)
         self._watch()
 
     def _waits(self) -> bool:

@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from kept.utilities.threads import start
+
 _IDLE_SECONDS = 0.2
 # How long the thread may sleep on: what it waits for may have been cancelled, which nobody wakes it for.
 _SLEEP_SECONDS = 0.5
@@ -42,8 +44,9 @@ class _Clock:
             if len(self._due) > self._sweep_at:
                 self._sweep()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="kept-clock", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name="kept-clock", daemon=True)
+                start(thread)
+                self._thread = thread
             elif self._due[0][2] is alarm:
                 self._changed.notify()
 
