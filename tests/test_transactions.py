@@ -798,6 +798,33 @@ def test_the_commit_of_an_async_transaction_does_not_hold_up_the_loop() -> None:
     asyncio.run(main())
 
 
+def test_who_is_cancelled_while_it_waits_for_a_lock_leaves_it_to_others() -> None:
+    class Plain:
+        """A lock manager without methods to await."""
+
+        def __init__(self, locks: MemoryLockManager) -> None:
+            self.acquire_lock, self.release_lock = locks.acquire_lock, locks.release_lock
+
+    locks = MemoryLockManager()
+    store = ResultStore(lock_manager=Plain(locks))
+
+    async def once() -> None:
+        async with atransaction(key="a", store=store, isolation_level=IsolationLevel.SERIALIZABLE):
+            pass
+
+    async def main() -> None:
+        locks.acquire_lock("a", "somebody")
+        waiting = asyncio.ensure_future(once())
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        locks.release_lock("a", "somebody")
+        await asyncio.wait_for(once(), 20)
+
+    asyncio.run(main())
+
+
 def test_a_commit_that_has_begun_when_its_task_is_cancelled_is_done_to_its_end() -> None:
     hooks = []
 

@@ -137,7 +137,22 @@ async def _lock_async(effect: Lock) -> None:
     if hasattr(effect.manager, "aacquire_lock"):
         await effect.manager.aacquire_lock(effect.key, effect.holder)
     else:
-        await in_thread(effect.manager.acquire_lock, effect.key, effect.holder)
+        await _lock_in_thread(effect)
+
+
+async def _lock_in_thread(effect: Lock) -> None:
+    import asyncio  # noqa: PLC0415 - as above
+
+    def give_back(taken: asyncio.Future[None]) -> None:
+        if taken.exception() is None:
+            effect.manager.release_lock(effect.key, effect.holder)
+
+    taking = asyncio.ensure_future(in_thread(_lock, effect))
+    try:
+        await asyncio.shield(taking)
+    except asyncio.CancelledError:  # the thread goes on, and nobody would know that it has got the lock
+        taking.add_done_callback(give_back)
+        raise
 
 
 PLAIN: Does = {Call: _do, Io: _do, Lock: _lock}
