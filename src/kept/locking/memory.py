@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from kept.exceptions import LockNotHeldError
@@ -31,14 +32,7 @@ class MemoryLockManager(LockManager):
     def acquire_lock(
         self, key: str, holder: str, acquire_timeout: float | None = None, hold_timeout: float | None = None
     ) -> bool:
-        deadline = None if acquire_timeout is None else time.monotonic() + acquire_timeout
-        with _changed:
-            while not self._take(key, holder, hold_timeout):
-                now = time.monotonic()
-                if deadline is not None and now >= deadline:
-                    return False
-                _changed.wait(_until_next(key, deadline, now))
-            return True
+        return _wait(lambda: self._take(key, holder, hold_timeout), key, acquire_timeout)
 
     async def aacquire_lock(
         self, key: str, holder: str, acquire_timeout: float | None = None, hold_timeout: float | None = None
@@ -59,14 +53,7 @@ class MemoryLockManager(LockManager):
         return _holder(key) == holder
 
     def wait_for_lock(self, key: str, timeout: float | None = None) -> bool:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with _changed:
-            while self.is_locked(key):
-                now = time.monotonic()
-                if deadline is not None and now >= deadline:
-                    return False
-                _changed.wait(_until_next(key, deadline, now))
-            return True
+        return _wait(lambda: not self.is_locked(key), key, timeout)
 
     async def await_for_lock(self, key: str, timeout: float | None = None) -> bool:
         return await polling.await_(lambda: not self.is_locked(key), timeout)
@@ -92,6 +79,18 @@ class MemoryLockManager(LockManager):
 def _holder(key: str) -> str | None:
     held = _locks.get(key)
     return held.holder if held and time.monotonic() < held.until else None
+
+
+def _wait(condition: Callable[[], bool], key: str, timeout: float | None) -> bool:
+    """Whether the condition came true within `timeout` seconds; looked at whenever a lock is given back."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with _changed:
+        while not condition():
+            now = time.monotonic()
+            if deadline is not None and now >= deadline:
+                return False
+            _changed.wait(_until_next(key, deadline, now))
+        return True
 
 
 def _until_next(key: str, deadline: float | None, now: float) -> float | None:
