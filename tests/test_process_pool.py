@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import re
 import signal
@@ -348,6 +349,8 @@ def test_a_process_that_can_not_be_started_crashes_the_run(monkeypatch: pytest.M
     state = f(return_state=True)
     assert state.is_crashed()
     assert "No process could be started" in state.message
+    del state
+    gc.collect()  # a socket that was left open would be told
 
 
 def test_a_call_that_goes_on_and_logs_when_its_time_is_up_is_killed() -> None:

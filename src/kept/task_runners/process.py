@@ -114,17 +114,19 @@ class Process:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
-        self._channel = Channel(ours)
         start = _START.format(path=sys.path, argv=sys.argv[1:], descriptor=theirs.fileno())
         with theirs:
             # A session of its own: Ctrl-C is for this process to handle, and what the other one starts can be ended
             # together with it.
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", start],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
+            command, passed = [sys.executable, "-c", start], (theirs.fileno(),)
+            try:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, pass_fds=passed, start_new_session=True
+                )
+            except OSError:
+                ours.close()
+                raise
+        self._channel = Channel(ours)
         if self._closed:  # meanwhile
             self.stop(0)
 
