@@ -16,7 +16,7 @@ import pytest
 from kept import allow_failure, flow, task, unmapped
 from kept.cache_policies import INPUTS
 from kept.context import TaskRun
-from kept.exceptions import FailedRun
+from kept.exceptions import FailedRun, ParameterTypeError
 from kept.futures import (
     KeptConcurrentFuture,
     KeptFuture,
@@ -189,6 +189,16 @@ def test_as_completed_in_a_task_runs_itself_what_no_thread_is_left_for() -> None
         return several.submit().result(timeout=30)
 
     assert f() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "wrong", [done(), [1], [done(), Completed()], 3], ids=["one alone", "value", "state", "number"]
+)
+def test_what_is_no_list_of_futures_is_told_so(wrong: Any) -> None:
+    with pytest.raises(ParameterTypeError, match=r"wait\(\) takes a list of futures"):
+        wait(wrong)
+    with pytest.raises(ParameterTypeError, match=r"as_completed\(\) takes a list of futures"):
+        next(as_completed(wrong))
 
 
 def test_as_completed_gives_up_in_time_and_says_how_many_are_left() -> None:

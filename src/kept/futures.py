@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from kept.context import FlowRun, TaskRun, current_run
-from kept.exceptions import ConfigurationError, HashError, MissingResult
+from kept.exceptions import ConfigurationError, HashError, MissingResult, ParameterTypeError
 from kept.fingerprint import fingerprint
 from kept.states import Crashed, Loadable, Pending, State
 from kept.utilities.annotations import BaseAnnotation, allow_failure, opaque, quote
@@ -253,7 +253,7 @@ class DoneAndNotDoneFutures(tuple[set[KeptFuture[T]], set[KeptFuture[T]]], Gener
 
 def wait(futures: Iterable[KeptFuture[T]], timeout: float | None = None) -> DoneAndNotDoneFutures[T]:
     """Wait until all futures have ended, or for `timeout` seconds."""
-    everyone = list(futures)
+    everyone = _checked(futures, "wait()")
     deadline = None if timeout is None else time.monotonic() + timeout
     for future in everyone:
         future.wait(_left(deadline))
@@ -296,7 +296,7 @@ async def until_ended(futures: Iterable[KeptFuture[Any]], timeout: float | None 
 
 def as_completed(futures: Iterable[KeptFuture[T]], timeout: float | None = None) -> Iterator[KeptFuture[T]]:
     """Give the futures one by one as they end. Raises `TimeoutError` if not all have after `timeout` seconds."""
-    everyone = set(futures)
+    everyone = set(_checked(futures, "as_completed()"))
     deadline = None if timeout is None else time.monotonic() + timeout
     ended: queue.SimpleQueue[KeptFuture[T]] = queue.SimpleQueue()
     for future in everyone:
@@ -312,6 +312,16 @@ def as_completed(futures: Iterable[KeptFuture[T]], timeout: float | None = None)
                 f"{len(everyone) - count} of {len(everyone)} futures have not ended within {timeout} seconds."
             ) from None
         yield future
+
+
+def _checked(futures: Iterable[KeptFuture[T]], caller: str) -> list[KeptFuture[T]]:
+    everyone: list[Any] = list(futures) if isinstance(futures, Iterable) else [None]
+    if all(isinstance(future, KeptFuture) for future in everyone):
+        return everyone
+    raise ParameterTypeError(
+        f"{caller} takes a list of futures, which are what .submit(...) gives and what .map(...) is a list of; "
+        f"it got {futures!r:.80}."
+    )
 
 
 def _help_next(futures: Iterator[KeptFuture[Any]], timeout: float | None) -> None:
