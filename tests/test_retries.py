@@ -12,8 +12,10 @@ from kept.context import TaskRunContext
 from kept.engine.attempts import _jittered
 from kept.exceptions import ConfigurationError, ParameterTypeError
 from kept.settings import (
+    KEPT_FLOWS_DEFAULT_RETRIES,
     KEPT_TASK_DEFAULT_RETRIES,
     KEPT_TASK_DEFAULT_RETRY_DELAY_SECONDS,
+    KEPT_TASKS_DEFAULT_RETRIES,
     temporary_settings,
 )
 from kept.tasks import exponential_backoff
@@ -268,3 +270,10 @@ def test_too_many_delays_are_refused() -> None:
 def test_a_factor_that_is_no_time_is_refused(factor: Any) -> None:
     with pytest.raises(ParameterTypeError, match="exponential_backoff\\(\\) takes a number of seconds, 0 or more"):
         exponential_backoff(factor)
+
+
+def test_a_task_and_a_flow_that_do_not_say_have_the_retries_of_the_settings() -> None:
+    step, whole = task(lambda: None), flow(lambda: None)
+    assert (step.retries, step.retry_delay_seconds, whole.retries, whole.retry_delay_seconds) == (0, 0, 0, 0)
+    with temporary_settings({KEPT_TASKS_DEFAULT_RETRIES: 2, KEPT_FLOWS_DEFAULT_RETRIES: 3}):
+        assert (step.retries, whole.retries, step.with_options(retries=1).retries) == (2, 3, 1)

@@ -387,6 +387,7 @@ def test_a_cancelled_async_flow_is_crashed_and_cancels_what_it_submitted(program
 
 
 def test_the_handlers_of_signals_are_given_back() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a task outside of flows leaves ours in its place
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     inside: list[Any] = []
 

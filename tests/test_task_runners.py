@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import gc
 import os
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 from kept import flow, task
 from kept.cache_policies import INPUTS
 from kept.context import FlowRunContext
-from kept.exceptions import ConfigurationError
+from kept.exceptions import ConfigurationError, MissingContextError
 from kept.futures import wait
 from kept.history import open_recorder
 from kept.settings import (
@@ -247,6 +248,54 @@ def test_what_was_submitted_and_has_not_ended_is_pending() -> None:
         return before == {future, waiting}, context.task_runner.pending()
 
     assert f() == (True, [])
+
+
+def test_a_flow_that_is_over_takes_no_more_runs() -> None:
+    @flow
+    def f() -> contextvars.Context:
+        return contextvars.copy_context()
+
+    context = f()
+    with pytest.raises(MissingContextError, match="'same' can't be submitted here: .* is over"):
+        context.run(same.submit, 1)
+
+
+def test_a_forked_child_does_not_wait_for_the_runs_of_its_parent() -> None:
+    program = """
+import os, threading
+from kept import flow, task
+
+gate = threading.Event()
+
+@task
+def closed():
+    gate.wait(60)
+    return 1
+
+@flow
+def f():
+    future = closed.submit()
+    child = os.fork()
+    if child:
+        status = os.waitpid(child, 0)[1]
+        gate.set()
+        return future.result(), status
+    return task(lambda: 2).submit().result(), 0
+
+result = f()
+if os.getppid() == int(os.environ["PARENT"]):
+    print(result)
+else:
+    os._exit(0 if result == (2, 0) else 1)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program],
+        env={**os.environ, "PARENT": str(os.getpid())},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert ended.stdout == "(1, 0)\n", ended.stderr
 
 
 def test_an_error_in_the_task_is_in_its_state_and_its_log(log: Lines) -> None:

@@ -30,6 +30,7 @@ from kept.engine.pickling import reduced
 from kept.engine.spec import Options, Spec, check_callable, checked
 from kept.exceptions import ConfigurationError, MissingContextError, ParameterTypeError
 from kept.futures import KeptFuture, KeptFutureList
+from kept.settings import get_current_settings
 from kept.states import State
 from kept.utilities.annotations import BaseAnnotation
 
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
 
 # What Prefect's documentation names, and this version does not have.
 _NOT_BUILT = frozenset({"deploy", "serve"})
+# Where the attribute of a task or flow that does not say is what holds for its runs.
+_FROM_SETTINGS = frozenset({"retries", "retry_delay_seconds"})
 
 
 def adds_hook(method: Hook) -> Hook:
@@ -416,7 +419,11 @@ class Decorated(Generic[P, R]):
 
         def __getattr__(self, name: str) -> Any:
             if not name.startswith("_") and name in self._options.__dataclass_fields__:
-                return getattr(self.spec.options, name)
+                value = getattr(self.spec.options, name)
+                if value is None and name in _FROM_SETTINGS:
+                    defaults = getattr(get_current_settings(), f"{self._label[1:]}s")
+                    return getattr(defaults, f"default_{name}")
+                return value
             if name in _NOT_BUILT:
                 raise AttributeError(
                     f"{type(self).__name__}.{name} is not built yet; docs/compatibility.md says what else is not."

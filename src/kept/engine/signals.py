@@ -78,6 +78,8 @@ def release_sigterm(caught: list[Any], before_the_end: Callable[[], None], keep:
         keep: leave the handler where it is. It does then as if there were none, and the next run need not set it, which
             costs two calls of the system: too much for a task in a loop outside of flows.
     """
+    if caught[0] not in _sigterm.runs:  # a forked child has come back through the run of its parent
+        return
     _sigterm.runs.remove(caught[0])
     if _sigterm.runs or threading.current_thread() is not threading.main_thread():
         return

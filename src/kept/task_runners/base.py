@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
 from kept.engine.mapping import each_call
-from kept.exceptions import ConfigurationError
+from kept.exceptions import ConfigurationError, MissingContextError
 from kept.futures import KeptFuture, KeptFutureList
 
 F = TypeVar("F", bound=KeptFuture[Any])
@@ -29,6 +29,9 @@ class Runnable(Protocol):
 
 class TaskRunner(Generic[F]):
     """The base of task runners. A subclass implements `submit`, `pending` and `duplicate`."""
+
+    is_over = False
+    """Whether the runner has given back what it held."""
 
     def duplicate(self) -> TaskRunner[F]:
         """A fresh runner with the same options; each flow run gets one of its own."""
@@ -63,6 +66,15 @@ class TaskRunner(Generic[F]):
 
     def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
         """Give back what the runner holds."""
+        self.is_over = True
+
+    def check_open(self, task: Runnable) -> None:
+        """Raise `MissingContextError` if the runner has given back what it held: its flow run is over."""
+        if self.is_over:
+            raise MissingContextError(
+                f"{task.spec.name!r} can't be submitted here: the flow run that this code belongs to is over, and its "
+                "task runner with it. Use .delay for what may outlive its flow."
+            )
 
 
 def checked_workers(max_workers: int | None) -> int | None:

@@ -86,6 +86,7 @@ class ProcessPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         Raises:
             SerializationError: the task or an argument can't be pickled; the message says which part of which.
         """
+        self.check_open(task)
         waits = list(wait_for or ())
         run = _SubmittedRun(task, parameters, waits, self)
         upstream = unfinished(find_handles([parameters, waits])) if waits or can_hold_handles(parameters) else []
@@ -154,6 +155,7 @@ class ProcessPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         self._workers.clear()
         if kind is not None:
             self._abandon_waiting()
+        super().__exit__(kind, error, traceback)
 
 
 class _SubmittedRun:

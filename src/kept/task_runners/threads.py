@@ -59,6 +59,7 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         self, task: Runnable, parameters: dict[str, Any], wait_for: Iterable[Any] | None = None
     ) -> KeptConcurrentFuture[Any]:
         """Start a task run on a thread as soon as its inputs are there."""
+        self.check_open(task)
         waits = list(wait_for) if wait_for is not None else []
         run = _SubmittedRun(task, parameters, waits, self)
         upstream = unfinished(find_handles([parameters, waits])) if waits or can_hold_handles(parameters) else []
@@ -72,6 +73,7 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         return run.future
 
     def pending(self) -> list[KeptFuture[Any]]:
+        self._forget_parent()
         return [run.future for run in list(self._begun)]
 
     def ended(self, run: _SubmittedRun) -> None:
@@ -102,14 +104,18 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
 
     def workers(self) -> Workers:
         """The threads, none of which runs before there is something to do."""
+        self._forget_parent()
         workers = self._workers
-        if workers is None or self._process != os.getpid():  # a forked child has none of the threads
+        if workers is None:
             with self._starting:
-                workers = self._workers
-                if workers is None or self._process != os.getpid():
-                    workers = self._workers = Workers(self._most())
-                    self._process = os.getpid()
+                workers = self._workers = self._workers or Workers(self._most())
         return workers
+
+    def _forget_parent(self) -> None:
+        """In a forked child: it has none of the threads, and none of the runs that they are at."""
+        if self._process != os.getpid():
+            self._process, self._workers, self._starting = os.getpid(), None, threading.Lock()
+            self._begun.clear()
 
     def _most(self) -> int:
         return self.max_workers or get_current_settings().tasks.runner.thread_pool_max_workers or _MANY
@@ -121,6 +127,7 @@ class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         if self._workers is not None:
             self._workers.close(wait=not self._closed)
             self._workers = None
+        super().__exit__(kind, error, traceback)
 
 
 class ConcurrentTaskRunner(ThreadPoolTaskRunner):
