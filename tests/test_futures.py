@@ -16,23 +16,21 @@ import pytest
 from kept import allow_failure, flow, task, unmapped
 from kept.cache_policies import INPUTS
 from kept.context import TaskRun
+from kept.engine.inputs import unfinished
 from kept.exceptions import FailedRun, ParameterTypeError
 from kept.futures import (
     KeptConcurrentFuture,
     KeptFuture,
     KeptFutureList,
     as_completed,
-    can_hold_handles,
-    find_handles,
-    replace_handles,
     resolve_futures_to_results,
     resolve_futures_to_states,
-    unfinished,
     wait,
 )
 from kept.states import Completed, Failed, State
 from kept.task_runners import ThreadPoolTaskRunner
 from kept.utilities.annotations import quote
+from kept.utilities.handles import can_hold_handles, find_handles, replace_handles
 
 
 class Handle:

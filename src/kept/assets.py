@@ -17,13 +17,14 @@ from kept.engine.effects import Steps
 from kept.engine.spec import TaskOptions, checked
 from kept.engine.tasks import TaskRunSteps
 from kept.exceptions import ConfigurationError, MissingContextError, ParameterTypeError
-from kept.futures import KeptFuture, find_handles
+from kept.futures import KeptFuture
 from kept.history import RunRecord
 from kept.states import State
 from kept.store import Entry
 from kept.tasks import Task
 from kept.transactions import Transaction, get_transaction
 from kept.utilities.annotations import BaseAnnotation, quote
+from kept.utilities.handles import find_handles
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

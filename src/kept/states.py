@@ -13,6 +13,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast, overload
 
 from kept.exceptions import CancelledRun, CrashedRun, FailedRun, PausedRun, UnfinishedRun
 from kept.utilities.effects import in_thread
+from kept.utilities.handles import Handle
 
 R = TypeVar("R", covariant=True)
 
@@ -102,7 +103,7 @@ class StateDetails(NamedTuple):
     """What tells one pause from another."""
 
 
-class State(Generic[R]):
+class State(Handle, Generic[R]):
     """One state of a flow run or task run.
 
     Arguments:

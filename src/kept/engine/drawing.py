@@ -18,10 +18,11 @@ from kept.context import FlowRun, FlowRunContext, current_run, new_id
 from kept.engine.effects import Steps, Yield
 from kept.engine.spec import FlowSpec, Spec, TaskSpec
 from kept.exceptions import ConfigurationError, VisualizationError
-from kept.futures import KeptFuture, KeptFutureList, find_handles
+from kept.futures import KeptFuture, KeptFutureList
 from kept.states import Completed, State
 from kept.store.completing import completed
 from kept.utilities.annotations import BaseAnnotation
+from kept.utilities.handles import find_handles
 from kept.utilities.svg import Box, Line, dot_of, svg_of
 
 # The pictures that are being drawn in this process: where there is none, a call looks no further.

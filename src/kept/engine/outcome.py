@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from kept.engine.effects import Steps, Wait
-from kept.futures import KeptFuture, find_handles, resolve_futures_to_states, unfinished
+from kept.engine.inputs import unfinished
+from kept.futures import KeptFuture, resolve_futures_to_states
 from kept.states import State, worst
+from kept.utilities.handles import find_handles
 
 
 def is_outcome(value: Any) -> bool:

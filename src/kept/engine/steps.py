@@ -17,12 +17,12 @@ from kept.engine.attempts import attempts
 from kept.engine.effects import Io, Lock, Steps, Wait
 from kept.engine.generators import Returned, Yielded
 from kept.engine.hooks import run_hooks
+from kept.engine.inputs import Resolver, check_reach, unfinished
 from kept.engine.names import storage_key
 from kept.engine.outcome import final_state, is_outcome, settled
 from kept.engine.plan import Bypass, Decision, Hit, Identity, Rules, Run, judge, kept_by_another
 from kept.engine.signals import catch_sigterm, crash_message, release_sigterm, undisturbed
 from kept.exceptions import CancelledRun, KeptException, SerializationError
-from kept.futures import Resolver, can_hold_handles, check_reach, find_handles, unfinished
 from kept.history import RunRecord
 from kept.logging.loggers import log_run
 from kept.logging.prints import logged_prints
@@ -30,6 +30,7 @@ from kept.results import KeptResult, Origin, ResultStore
 from kept.states import Cancelled, Crashed, Failed, Pending, State, StateType
 from kept.store import Entry, Miss
 from kept.transactions import IsolationLevel, Transaction, activate, deactivate, get_transaction
+from kept.utilities.handles import can_hold_handles, find_handles
 from kept.utilities.tracebacks import shown
 
 _CODE_PARTS = ("task_source", "code.", "flow")

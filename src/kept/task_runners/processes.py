@@ -22,8 +22,9 @@ from typing import Any
 from kept.context import FlowRunContext, RunContext, TaskRunContext, current_run, current_tags, flow_context_of
 from kept.engine.drivers import drive
 from kept.engine.effects import Call, Effect, Io, RunTimeout, Steps
+from kept.engine.inputs import unfinished
 from kept.exceptions import CancelledRun, CrashedRun, SerializationError
-from kept.futures import KeptConcurrentFuture, KeptFuture, can_hold_handles, find_handles, unfinished
+from kept.futures import KeptConcurrentFuture, KeptFuture
 from kept.logging.forwarding import levels
 from kept.results import ResultStore, relabelled
 from kept.settings import get_current_settings
@@ -42,6 +43,7 @@ from kept.task_runners.travel import (
     parameters_sent,
 )
 from kept.transactions import get_transaction
+from kept.utilities.handles import can_hold_handles, find_handles
 from kept.utilities.threads import start
 
 # Calls that a process is given ahead, if one takes no longer than this to be answered, in seconds.

@@ -12,13 +12,15 @@ from typing import Any
 
 from kept.engine.drivers import drive, drive_to_end
 from kept.engine.effects import Effect
+from kept.engine.inputs import unfinished
 from kept.engine.signals import crash_message, undisturbed
 from kept.engine.stopping import WORKER, Stop, new_stop, raise_in, say_unstopped
-from kept.futures import KeptConcurrentFuture, KeptFuture, can_hold_handles, find_handles, unfinished
+from kept.futures import KeptConcurrentFuture, KeptFuture
 from kept.settings import get_current_settings
 from kept.states import Crashed, State
 from kept.task_runners.base import Countdown, Runnable, TaskRunner, checked_workers, let_work
 from kept.task_runners.workers import Workers
+from kept.utilities.handles import can_hold_handles, find_handles
 from kept.utilities.threads import start
 
 # Threads that wait cost little, and tasks that submit tasks and wait for them must not starve each other.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
+from kept.utilities.handles import Handle
+
 T = TypeVar("T")
 
 
-class BaseAnnotation(Generic[T]):
+class BaseAnnotation(Handle, Generic[T]):
     """A value with a note on how to treat it. Two are equal when their kinds and values are."""
 
     __slots__ = ("value",)
