@@ -699,13 +699,6 @@ def test_async_transactions_do_the_same() -> None:
 
 
 def test_a_store_that_refuses_is_told_by_the_block(home: Path) -> None:
-    class Refusing:
-        def read_path(self, path: str) -> bytes:
-            raise FileNotFoundError(path)
-
-        def write_path(self, path: str, content: bytes) -> None:
-            raise OSError("no space left")
-
     store = ResultStore(result_storage=Refusing())
     undone: list[str] = []
     with pytest.raises(Exception, match="no space left"), transaction(key="a", store=store) as txn:
@@ -894,3 +887,69 @@ def test_a_key_that_is_no_text_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="The key of a transaction is text.* not 3"), transaction(key=wrong):
         raise AssertionError("it began")
     assert get_transaction() is None
+
+
+@pytest.mark.parametrize("option", ["commit_mode", "isolation_level"])
+def test_a_mode_that_there_is_not_is_told_with_those_that_there_are(option: str) -> None:
+    wrong: Any = {option: "nope"}
+    with pytest.raises(
+        ConfigurationError, match=r"got 'nope', which is none of (CommitMode.EAGER|IsolationLevel.READ)"
+    ):
+        transaction(**wrong).__enter__()
+    assert get_transaction() is None
+
+
+class Refusing:
+    """A file system that takes nothing."""
+
+    def read_path(self, path: str) -> bytes:
+        raise FileNotFoundError(path)
+
+    def write_path(self, path: str, content: bytes) -> None:
+        raise OSError("no space left")
+
+
+def test_what_one_store_has_taken_is_taken_back_when_another_refuses(home: Path) -> None:
+    undone: list[str] = []
+    refusing = ResultStore(result_storage=Refusing())
+
+    def work() -> None:
+        with transaction():
+            keyed("a", on_rollback=[lambda txn: undone.append("a")])()
+            with transaction(key="b", store=refusing):
+                pass
+
+    with pytest.raises(Exception, match="no space left"):
+        work()
+    assert undone == ["a"]
+    assert visible("a") == []
+
+
+def test_results_that_can_not_be_taken_back_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    class Keeping(Refusing):
+        """A file system that gives nothing back."""
+
+        def write_path(self, path: str, content: bytes) -> None: ...
+
+        def delete_path(self, path: str) -> None:
+            raise OSError("for ever")
+
+    with (
+        pytest.raises(Exception, match="no space left"),
+        transaction(key="outer", store=ResultStore(result_storage=Refusing())),
+        transaction(key="inner", store=ResultStore(result_storage=Keeping())),
+    ):
+        pass
+    assert "still holds results of it that can't be deleted" in caplog.text
+
+
+def test_what_is_staged_after_the_end_is_neither_kept_nor_written(home: Path) -> None:
+    large = "x" * 200_000
+    with transaction(key="a") as txn:
+        txn.stage(1)
+        assert txn.commit()
+        txn.stage(large)
+    with transaction(key="a") as txn:
+        txn.stage(large)
+    assert get_result_store().read("a").result == 1
+    assert [path for path in home.rglob("*") if path.is_file() and path.stat().st_size > len(large)] == []

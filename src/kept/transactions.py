@@ -25,6 +25,7 @@ from kept.store.entry import Entry
 from kept.utilities.effects import ASYNC, PLAIN, Call, Io, Lock, drive, drive_async
 
 T = TypeVar("T")
+E = TypeVar("E", bound=enum.Enum)
 Hook = Callable[[Any], Any]
 Steps = Generator[Call | Io | Lock, Any, T]
 Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"  # not to be evaluated: Python 3.10 can't
@@ -41,7 +42,8 @@ class IsolationLevel(str, enum.Enum):
     READ_COMMITTED = "READ_COMMITTED"
     """They may run side by side; what one has committed the others can read. The default."""
     SERIALIZABLE = "SERIALIZABLE"
-    """One at a time, by a lock on the key."""
+    """One at a time, by a lock on the key, which is given back at the end of the block: inside another transaction
+    that is before the result can be read, and others may compute it meanwhile."""
 
 
 class CommitMode(str, enum.Enum):
@@ -181,7 +183,12 @@ class BaseTransaction:
         on_rollback_hooks: list[Hook] | None = None,
         on_commit_hooks: list[Hook] | None = None,
     ) -> None:
-        """Set the value to be kept under the key when this commits, with hooks to run then or on rollback."""
+        """Set the value to be kept under the key when this commits, with hooks to run then or on rollback.
+
+        Where it has ended there is nothing left to do: after `commit()`, or from the start if its key had a result.
+        """
+        if self._ended:
+            return
         if self.key is not None and self.store is not None and self.write_on_commit:
             self._entries = [self.store.pack(value, self.key)]
         self.on_rollback_hooks += on_rollback_hooks or []
@@ -191,9 +198,9 @@ class BaseTransaction:
         """Take the place inside the transaction around, lock the key if need be, and see what is kept under it."""
         parent = self.parent = _active.get()
         mode = self.commit_mode or (parent.commit_mode if parent else None)
-        self.commit_mode = CommitMode(mode or CommitMode.LAZY)
+        self.commit_mode = _named(CommitMode, mode or CommitMode.LAZY)
         isolation = self.isolation_level or (parent.isolation_level if parent else None)
-        self.isolation_level = IsolationLevel(isolation or IsolationLevel.READ_COMMITTED)
+        self.isolation_level = _named(IsolationLevel, isolation or IsolationLevel.READ_COMMITTED)
         self._named = self.key is not None
         if self._named and not isinstance(self.key, str):
             raise ConfigurationError(f"The key of a transaction is text, such as 'orders-2026-11', not {self.key!r}.")
@@ -320,13 +327,17 @@ class BaseTransaction:
             return self.is_committed()
         members = self._end()
         cancelled = None
+        published: list[tuple[ResultStore, list[Entry]]] = []
         try:
             for store, entries in _by_store(members):
                 if store.slow:
                     cancelled = (yield Io(store.publish, (entries,), True, counts=True)) or cancelled
                 else:
                     store.publish(entries)
+                published.append((store, entries))
         except BaseException:
+            for store, entries in published:
+                yield from self._retracting(store, entries)
             # What a task did is done, whether or not its result could be kept; what the user opened in it is not.
             for lost in reversed(self.children) if self.of_task else (self,):
                 yield from lost.rolling_back()
@@ -339,6 +350,18 @@ class BaseTransaction:
         if cancelled is not None:
             raise cancelled
         return True
+
+    def _retracting(self, store: ResultStore, entries: list[Entry]) -> Steps[None]:
+        """Take back what was published, for another store has refused: what is undone must not be found as done."""
+        try:
+            yield Io(store.entries.delete, ([entry.key for entry in entries],), store.slow, counts=True)
+        except Exception as problem:
+            self.logger.warning(
+                "Transaction %r was rolled back, but %s still holds results of it that can't be deleted: %s",
+                self.key,
+                store.location,
+                problem,
+            )
 
     def rolling_back(self) -> Steps[bool]:
         """Drop everything staged here and inside, and run the rollback hooks, last staged first."""
@@ -432,6 +455,14 @@ class AsyncTransaction(BaseTransaction):
         self, kind: object, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         return await drive_async(self.ending(error), ASYNC)
+
+
+def _named(kind: type[E], value: Any) -> E:
+    try:
+        return kind(value)
+    except ValueError:
+        names = ", ".join(f"{kind.__name__}.{name}" for name in kind.__members__)
+        raise ConfigurationError(f"A transaction got {value!r}, which is none of {names}.") from None
 
 
 def _copied(value: Any) -> Any:

@@ -36,12 +36,11 @@ class ObjectEntries:
     """Entries as objects of a file system, each at `prefix` and its key.
 
     Arguments:
-        filesystem: has `read_path(path) -> bytes` and `write_path(path, content)`, plain or coroutine
-        functions.
+        filesystem: has `read_path(path) -> bytes` and `write_path(path, content)`, plain or coroutine functions.
             `delete_path(path)` is used where there is one; without it a deleted entry leaves an empty object.
             `list_paths(prefix)` likewise; without it `scan` raises StoreError.
-        prefix: what all paths begin with, such as "entries/". verbatim: whether a key is used as a path as it
-        stands ("a/hello.json"). Otherwise it is quoted, and sorted
+        prefix: what all paths begin with, such as "entries/".
+        verbatim: whether a key is used as a path as it stands ("a/hello.json"). Otherwise it is quoted, and sorted
             into 256 folders, so that any text can be a key.
     """
 
