@@ -13,7 +13,7 @@ from kept import flow, task
 from kept.cache_policies import FLOW_PARAMETERS, INPUTS, NO_CACHE, RUN_ID, TASK_SOURCE, CacheKeyFnPolicy
 from kept.exceptions import ConfigurationError
 from kept.settings import KEPT_TASKS_DISABLE_CACHING, KEPT_TASKS_REFRESH_CACHE, temporary_settings
-from kept.states import Failed
+from kept.states import Completed, Failed
 from kept.transactions import IsolationLevel, transaction
 
 
@@ -96,6 +96,13 @@ def test_a_key_function_of_a_flow_gets_the_context_of_the_flow() -> None:
 
     assert (parity(1), parity(3), parity(2)) == (1, 1, 2)
     assert parity(3, return_state=True).cache_key == "parity-1"
+
+
+@pytest.mark.parametrize("decorate", [task, flow])
+def test_a_state_in_the_place_of_a_value_is_not_kept_and_that_is_said(decorate: Any, log: Any) -> None:
+    step = decorate(lambda x: Completed(data=x), cache_policy=INPUTS)
+    assert [step(1, return_state=True).name for _ in range(2)] == ["Completed", "Completed"]
+    assert log.having("WARNING", "The result of this run is not kept: it returned a state or futures, not a value.")
 
 
 def test_a_failed_flow_keeps_nothing_and_a_state_by_hand_neither() -> None:

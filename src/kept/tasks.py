@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from kept.cache_policies import excluded_names
 from kept.context import TaskRun
 from kept.engine.decorated import Decorated, Hook, adds_hook
 from kept.engine.drawing import DrawnRun, drawing, is_drawn
-from kept.engine.spec import (
-    TaskOptions,
-    TaskSpec,
-    cached_on_purpose,
-    checked,
-    task_spec,
-)
+from kept.engine.spec import TaskOptions, TaskSpec, checked, task_spec
 from kept.engine.tasks import TaskRunSteps
 from kept.exceptions import ParameterTypeError
 from kept.fingerprint.source import source_digest
 from kept.task_runners.background import background
 from kept.utilities.hashing import hash_objects
-from kept.utilities.nearest import nearest
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -37,7 +28,6 @@ Q = ParamSpec("Q")
 R = TypeVar("R", covariant=True)
 S = TypeVar("S")
 T = TypeVar("T")
-_log = logging.getLogger("kept.tasks")
 
 
 class Task(Decorated[P, R], TaskAttributes):
@@ -87,9 +77,7 @@ class Task(Decorated[P, R], TaskAttributes):
         super().__init__(fn, options)
 
     def _new_spec(self, fn: Callable[..., Any], options: TaskOptions) -> TaskSpec:
-        spec = task_spec(fn, options)
-        _warn_of_contradictions(spec)
-        return spec
+        return task_spec(fn, options)
 
     @property
     def task_key(self) -> str:
@@ -188,15 +176,3 @@ def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
         return [backoff_factor * 2**retry for retry in range(retries)]
 
     return delays
-
-
-def _warn_of_contradictions(spec: TaskSpec) -> None:
-    options = spec.options
-    if options.persist_result is False and cached_on_purpose(options):
-        _log.warning("Task %r has persist_result=False, so its other options about caching have no effect.", spec.name)
-    for name in sorted(excluded_names(options.cache_policy) - set(spec.binder.names)):
-        near = nearest(name, spec.binder.names)
-        if near:  # a policy may be shared by tasks that have the argument and tasks that don't
-            _log.warning("Task %r has no argument %r to leave out of its key; did you mean %r?", spec.name, name, near)
-    if options.cache_key_fn is not None and options.cache_policy is not None:
-        _log.warning("Task %r has both cache_key_fn and cache_policy; cache_key_fn is used.", spec.name)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kept import Flow, Task, flow, task
-from kept.cache_policies import INPUTS, NO_CACHE, CacheKeyFnPolicy
+from kept.cache_policies import INPUTS, NO_CACHE, TASK_SOURCE, CacheKeyFnPolicy
 from kept.engine.spec import FlowKeywords, FlowOptions, TaskKeywords, TaskOptions, cached_on_purpose, checked, policy_of
 from kept.exceptions import ConfigurationError, InvalidNameError, ParameterTypeError, ReservedArgumentError
 from kept.filesystems import LocalFileSystem
@@ -282,9 +282,18 @@ def test_contradictory_options_are_said_once_where_the_task_is_made(caplog: pyte
     task(f, persist_result=False, cache_policy=INPUTS)
     task(f, cache_policy=INPUTS, cache_key_fn=lambda c, p: "k")
     task(f, persist_result=False)
+    flow(f, persist_result=False, cache_policy=INPUTS).on_failure(print)
+    task(f, cache_policy=INPUTS - "y").on_failure(print)
+    task(f, cache_policy=INPUTS - "xs").on_failure(print)
+    task(lambda: 1, cache_policy=INPUTS)
+    task(lambda: 1, cache_policy=INPUTS + TASK_SOURCE)
     assert [record.getMessage() for record in caplog.records] == [
         "Task 'f' has persist_result=False, so its other options about caching have no effect.",
         "Task 'f' has both cache_key_fn and cache_policy; cache_key_fn is used.",
+        "Flow 'f' has persist_result=False, so its other options about caching have no effect.",
+        "Task 'f' has no argument 'xs' to leave out of its key; did you mean 'x'?",
+        "Task '<lambda>' has no arguments, so INPUTS alone makes no key and nothing of it is used again; "
+        "add TASK_SOURCE.",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import inspect
+import logging
 import types
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Mapping
 from typing import (
@@ -27,7 +28,7 @@ from kept.engine.bound import Bound
 from kept.engine.drivers import drive, drive_async
 from kept.engine.generators import aiterated, begun, iterated
 from kept.engine.pickling import reduced
-from kept.engine.spec import Options, Spec, check_callable, checked
+from kept.engine.spec import Options, Spec, check_callable, checked, contradictions
 from kept.exceptions import ConfigurationError, MissingContextError, ParameterTypeError
 from kept.futures import KeptFuture, KeptFutureList
 from kept.settings import get_current_settings
@@ -102,6 +103,9 @@ class Decorated(Generic[P, R]):
 
     def _set(self, fn: Callable[..., Any], options: Options) -> None:
         self.spec = self._new_spec(fn, options)
+        for sentence in contradictions(self.spec):
+            kind = self._label[1:]
+            logging.getLogger(f"kept.{kind}s").warning("%s %r %s", kind.capitalize(), self.spec.name, sentence)
         functools.update_wrapper(cast(Any, self), fn)
 
     def _with(self: Self, options: Mapping[str, Any]) -> Self:

@@ -1,6 +1,7 @@
 """What the options of `@task` and `@flow` say, checked once and frozen.
 
-Each option is declared here and nowhere else: its name, its type and its default.
+Each option is declared here and nowhere else: as an editor takes it, as it is kept, with its default, and how it is
+checked.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import functools
 import inspect
 import math
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
 
-from kept.cache_policies import NO_CACHE, CacheKeyFnPolicy, CachePolicy
+from kept.cache_policies import NO_CACHE, CacheKeyFnPolicy, CachePolicy, Inputs, excluded_names
 from kept.engine.binding import Binder
 from kept.exceptions import ConfigurationError, InvalidNameError, ParameterTypeError
 from kept.results import resolve_serializer
@@ -452,6 +453,22 @@ def policy_of(options: Options) -> CachePolicy | None:
     if isinstance(options, TaskOptions) and options.cache_key_fn is not None:
         return CacheKeyFnPolicy(cache_key_fn=options.cache_key_fn)
     return options.cache_policy
+
+
+def contradictions(spec: Spec) -> Iterator[str]:
+    """What is said that can't be meant, as sentences about the task or flow."""
+    options, names = spec.options, spec.binder.names
+    policy: CachePolicy | None = options.cache_policy
+    if options.persist_result is False and cached_on_purpose(options):
+        yield "has persist_result=False, so its other options about caching have no effect."
+    for name in sorted(excluded_names(policy) - set(names)):
+        near = nearest(name, names)
+        if near:  # a policy may be shared by those that have the argument and those that don't
+            yield f"has no argument {name!r} to leave out of its key; did you mean {near!r}?"
+    if policy is not None and isinstance(options, TaskOptions) and options.cache_key_fn is not None:
+        yield "has both cache_key_fn and cache_policy; cache_key_fn is used."
+    if isinstance(policy, Inputs) and not names:
+        yield "has no arguments, so INPUTS alone makes no key and nothing of it is used again; add TASK_SOURCE."
 
 
 def _name_of(fn: Callable[..., Any]) -> str:

@@ -383,6 +383,8 @@ class RunSteps:
             return outcome
         if outcome.decides and is_outcome(outcome.value):
             state = yield from final_state(outcome.value)
+            if state.is_completed() and self.identity is not None:
+                self.forget_key("it returned a state or futures, not a value")
             yield from txn.finishing() if state.is_completed() else txn.rolling_back()
             return state
         seconds = time.perf_counter() - began - outcome.paused
