@@ -946,27 +946,31 @@ def test_a_record_tells_how_its_result_is_kept() -> None:
     assert (metadata.storage_key, metadata.serializer, metadata.expiration) == ("k", JSONSerializer(), until)
 
 
+class Far:
+    """A file system that notes in which threads it was asked."""
+
+    def __init__(self, threads: set[int]) -> None:
+        self.files: dict[str, bytes] = {}
+        self.threads = threads
+
+    def read_path(self, path: str) -> bytes:
+        self.threads.add(threading.get_ident())
+        return self.files[path]
+
+    def write_path(self, path: str, content: bytes) -> None:
+        self.threads.add(threading.get_ident())
+        self.files[path] = content
+
+
 def test_a_store_that_is_far_away_does_not_hold_up_the_loop() -> None:
     threads: set[int] = set()
 
-    class Far:
-        def __init__(self) -> None:
-            self.files: dict[str, bytes] = {}
-
-        def read_path(self, path: str) -> bytes:
-            threads.add(threading.get_ident())
-            return self.files[path]
-
-        def write_path(self, path: str, content: bytes) -> None:
-            threads.add(threading.get_ident())
-            self.files[path] = content
-
-    @task(result_storage=Far(), result_storage_key="state", cache_result_in_memory=False)
+    @task(result_storage=Far(threads), result_storage_key="state", cache_result_in_memory=False)
     def far() -> str:
         return "x" * 100_000
 
     async def main() -> None:
-        store = ResultStore(result_storage=Far())
+        store = ResultStore(result_storage=Far(threads))
         await store.awrite(1, "k")
         assert await store.aexists("k")
         assert (await store.aread("k")).result == 1
@@ -977,6 +981,21 @@ def test_a_store_that_is_far_away_does_not_hold_up_the_loop() -> None:
     state = far(return_state=True)
     threads.clear()
     assert asyncio.run(state.aresult()) == "x" * 100_000
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+def test_payloads_that_are_far_away_do_not_hold_up_the_loop_where_the_entries_are_near(tmp_path: Path) -> None:
+    threads: set[int] = set()
+
+    @task(cache_policy=INPUTS.configure(key_storage=tmp_path), result_storage=Far(threads))
+    async def far(x: int) -> int:
+        return x
+
+    async def main() -> list[Any]:
+        return [await far(1, return_state=True) for _ in range(2)]
+
+    assert [state.name for state in asyncio.run(main())] == ["Completed", "Cached"]
     assert threads
     assert threading.get_ident() not in threads
 

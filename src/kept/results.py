@@ -162,9 +162,9 @@ class ResultStore:
         self.shared = _is_shared(storage.blobs)
         """Whether other processes of this machine see the payloads. What a user's own file system does is not known."""
         self.lock_manager = lock_manager
-        # With entries elsewhere, payloads belong where the user put them, however small.
-        self.slow = isinstance(self.entries, ObjectEntries)
+        self.slow = isinstance(self.entries, ObjectEntries) or isinstance(self.blobs, ObjectBlobs)
         """Whether reading takes so long that an event loop should not wait for it."""
+        # With entries elsewhere, payloads belong where the user put them, however small.
         self._inline_limit = -1 if metadata_storage else INLINE_LIMIT
 
     def lookup(self, key: str) -> Entry | Miss:
