@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Any, NoReturn
@@ -225,19 +224,14 @@ def draw(flow: Any, parameters: dict[str, Any]) -> FlowPicture:
     return FlowPicture(flow.name, context.boxes, list(context.lines))
 
 
-_changing = threading.Lock()
-
-
 @contextlib.contextmanager
 def _being_drawn(context: DrawingContext) -> Iterator[None]:
-    with _changing:
-        drawing.append(context)
+    drawing.append(context)
     try:
         with context:
             yield
     finally:
-        with _changing:
-            drawing.remove(context)
+        drawing.remove(context)
 
 
 def _near(value: Any) -> Iterator[Any]:

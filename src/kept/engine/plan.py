@@ -65,10 +65,8 @@ class Rules:
     """Whether results are kept."""
     policy: CachePolicy | None
     """What makes the key; None if nothing is looked up."""
-    off: str
-    """Why nothing is looked up; empty if it is."""
     bypass: Bypass
-    """The decision that nothing is looked up."""
+    """The decision if nothing is looked up, with the reason."""
     storage_key: str | None
     """The template that is the key, instead of a policy."""
     refresh: str
@@ -131,7 +129,7 @@ def _task_rules(spec: TaskSpec, settings: Settings, inherited: tuple[Any, Any, A
         settings.tasks,
         persist=persist,
         policy=policy,
-        off=off,
+        bypass=Bypass(off),
         storage_key=options.result_storage_key if persist else None,
         store=_store(options, policy, inherited[0]) if persist else None,
         run_name=options.task_run_name,
@@ -155,7 +153,7 @@ def _flow_rules(spec: FlowSpec, settings: Settings, inherited: tuple[Any, Any, A
         settings.flows,
         persist=persist,
         policy=policy,
-        off=off,
+        bypass=Bypass(off),
         storage_key=None,
         store=_store(options, policy, given) if persist else None,
         run_name=options.flow_run_name,
@@ -174,7 +172,6 @@ def _rules(spec: Spec, settings: Settings, inherited: tuple[Any, Any, Any], defa
         refresh=refreshing(options.refresh_cache, settings.tasks.refresh_cache),
         expiration=expiration.total_seconds() if isinstance(expiration, timedelta) else None,
         in_memory=options.cache_result_in_memory or not said["persist"],
-        bypass=Bypass(said["off"]),
         log_prints=_log_prints(options.log_prints, inherited[2], settings),
         recorder=recorder(settings),
         retries=retries,

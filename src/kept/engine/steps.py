@@ -192,7 +192,7 @@ class RunSteps:
         except Exception as error:
             self.write(logging.ERROR, str(error))
             return Failed(message=f"{type(error).__name__}: {' '.join(str(error).split())}", data=error)
-        if not self.rules.off:
+        if self.rules.policy is not None:
             self.identity = self._identify()
             if self.identity is not None:
                 hit = yield from self._look_up(self.identity.key)
