@@ -67,8 +67,16 @@ def _arrays(repeats: int, *peers: str) -> dict[str, dict[str, int]]:
     }
 
 
-def _memory(*peers: str) -> dict[str, dict[str, int]]:
-    return {peer: {"array_bytes": GB} for peer in peers}
+def _memory(verb: str, budget: float, *peers: str) -> Case:
+    title = f"memory beside a 1 GB array to {verb} it, in arrays"
+    return Case(
+        name=f"memory_{verb}",
+        rows=(Row(figure="beside", title=title, unit="x", budget=budget),),
+        sizes={peer: {"array_bytes": GB} for peer in peers},
+        # It copies the array several times: a smaller one, scaled.
+        full={"prefect": {"array_bytes": GB // 4}},
+        rounds=1,
+    )
 
 
 ALL = ("kept", "prefect", "joblib", "diskcache")
@@ -220,10 +228,10 @@ CASES: tuple[Case, ...] = (
         rows=(
             Row(figure="switch_kept", title="async task that awaits `sleep(0)`, 1,000 at once", unit="us"),
             Row(figure="switch_bare", title="... bare, by `asyncio.gather`", unit="us"),
-            Row(figure="switch_times", title="... kept over bare", unit="x"),
+            Row(figure="switch_times", title="... kept over bare, the least of each", unit="x"),
             Row(figure="sleep_kept", title="async task that awaits `sleep(0.01)`, 1,000 at once", unit="us"),
             Row(figure="sleep_bare", title="... bare, by `asyncio.gather`", unit="us"),
-            Row(figure="sleep_times", title="... kept over bare", unit="x", budget=2),
+            Row(figure="sleep_times", title="... kept over bare, the least of each", unit="x", budget=2),
         ),
         sizes={"kept": {"tasks": 1_000, "repeats": 5}},
         rounds=2,
@@ -233,58 +241,18 @@ CASES: tuple[Case, ...] = (
         rows=(
             Row(figure="idle_kept", title="task that does nothing, on 2 processes", unit="us"),
             Row(figure="idle_executor", title="... by `ProcessPoolExecutor` (spawn)", unit="us"),
-            Row(figure="idle_times", title="... kept over the executor", unit="x", budget=1.5),
+            Row(figure="idle_times", title="... kept over the executor, the least of each", unit="x", budget=1.5),
             Row(figure="busy_kept", title="task of 5 ms, on 2 processes", unit="us"),
             Row(figure="busy_executor", title="... by `ProcessPoolExecutor` (spawn)", unit="us"),
-            Row(figure="busy_times", title="... kept over the executor", unit="x", budget=1.5),
+            Row(figure="busy_times", title="... kept over the executor, the least of each", unit="x", budget=1.5),
         ),
         sizes={"kept": {"tasks": 2_000, "workers": 2, "repeats": 5}},
         rounds=1,
     ),
-    Case(
-        name="memory_keep",
-        rows=(
-            Row(
-                figure="beside",
-                title="memory beside a 1 GB array to keep it, in arrays",
-                unit="x",
-                budget=1.2,
-            ),
-        ),
-        sizes=_memory("kept", "joblib", "diskcache"),
-        # It copies the array several times: a smaller one, scaled.
-        full={"prefect": {"array_bytes": GB // 4}},
-        rounds=1,
-    ),
-    Case(
-        name="memory_load",
-        rows=(
-            Row(
-                figure="beside",
-                title="memory beside a 1 GB array to load it, in arrays",
-                unit="x",
-                budget=1.2,
-            ),
-        ),
-        sizes=_memory("kept", "joblib", "diskcache"),
-        full={"prefect": {"array_bytes": GB // 4}},
-        rounds=1,
-    ),
-    Case(
-        name="memory_fingerprint",
-        rows=(
-            # "None" in the brief: two in a hundred is what page-sized noise and a thread's buffers may take.
-            Row(
-                figure="beside",
-                title="memory beside a 1 GB array to fingerprint it, in arrays",
-                unit="x",
-                budget=0.02,
-            ),
-        ),
-        sizes=_memory("kept", "joblib"),
-        full={"prefect": {"array_bytes": GB // 4}},
-        rounds=1,
-    ),
+    _memory("keep", 1.2, "kept", "joblib", "diskcache"),
+    _memory("load", 1.2, "kept", "joblib", "diskcache"),
+    # "None" in the brief: two in a hundred is what page-sized noise and a thread's buffers may take.
+    _memory("fingerprint", 0.02, "kept", "joblib"),
 )
 
 _QUICK = {"batches": 2, "calls": 2, "repeats": 3, "items": 10, "tasks": 20, "largest": 10}

@@ -19,8 +19,6 @@ from kept.logging.configuration import OURS, custom_config
 from kept.settings import get_current_settings, temporary_settings
 from tests.test_cli import kept
 
-pytest.importorskip("yaml")
-
 PROGRAM = """
     import logging, sys
     from kept import flow, get_run_logger, task

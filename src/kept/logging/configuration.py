@@ -90,10 +90,8 @@ def apply(config: dict[str, Any] | None, settings: Settings) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     # Imported here: only those who write such a file need it.
-    try:
-        import yaml  # noqa: PLC0415
-    except ImportError:
-        raise ConfigurationError(f"{path} can't be read without PyYAML: pip install pyyaml, or take it away.") from None
+    import yaml  # noqa: PLC0415
+
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
