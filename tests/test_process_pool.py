@@ -556,6 +556,26 @@ def test_tasks_inside_of_tasks_run_in_the_same_process() -> None:
     assert (one, two_, same_process, inside) == (2, 3, True, outside)
 
 
+def test_what_a_task_delays_in_its_process_comes_to_its_end(log: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kept.task_runners.process._PATIENCE", 0.1)
+
+    @task
+    def later() -> None:
+        time.sleep(0.5)
+        get_run_logger().info("delayed, and done")
+
+    @task
+    def step() -> None:
+        later.delay()
+
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+    def f() -> None:
+        step.submit().result()
+
+    f()
+    assert "delayed, and done" in log
+
+
 def test_a_subflow_can_be_submitted() -> None:
     @flow
     def sub(x: int) -> Any:

@@ -63,11 +63,11 @@ def background() -> BackgroundRunner:
             if _runner is None:
                 _runner = BackgroundRunner()
                 # Not atexit: that comes when the threads of the process are gone.
-                threading._register_atexit(_finish)  # type: ignore[attr-defined]
+                threading._register_atexit(finish)  # type: ignore[attr-defined]
     return _runner
 
 
-def _finish() -> None:
+def finish() -> None:
     """At the end of the process wait for what was delayed, unless an interrupt ends it."""
     runner = _runner
     if runner is None:

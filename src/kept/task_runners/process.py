@@ -168,9 +168,10 @@ class Process:
                 os.killpg(process.pid, number)
 
     def let_go(self) -> None:
-        """End the process when it is free, and give it the time to write what it has to write."""
+        """End the process once what was delayed there is done, and give it the time to write what it has to write."""
         if self._process is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, WorkerLost):
                 self._channel.send(b"")
+                self.answer(None)
             self.stop(_PATIENCE)
             self._forget()

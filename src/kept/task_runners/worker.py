@@ -28,6 +28,7 @@ from kept.logging.prints import logged_prints
 from kept.results import ResultStore
 from kept.settings import get_current_settings
 from kept.settings.current import adopt
+from kept.task_runners.background import finish
 from kept.task_runners.threads import ThreadPoolTaskRunner
 from kept.task_runners.travel import Answer, Around, Channel, FlowAround, RemoteCall, dumps, dumps_error
 from kept.transactions import Transaction, activate
@@ -79,7 +80,10 @@ class _Worker:
                 if os.getpid() != self._process:  # a process that the task forked, and that came to its end here
                     os._exit(1 if answer.error else 0)
                 self._send(answer)
+        finish()
         self._left = True
+        with contextlib.suppress(OSError):
+            self._send(Answer())
 
     def end_with_parent(self) -> None:
         """End this process when the one that started it is gone, whatever is being done."""
