@@ -19,6 +19,7 @@ import pytest
 from kept import flow, task
 from kept.cache_policies import INPUTS
 from kept.context import FlowRunContext
+from kept.engine.stopping import new_stop, raise_in
 from kept.exceptions import ConfigurationError, MissingContextError
 from kept.futures import wait
 from kept.history import open_recorder
@@ -535,3 +536,28 @@ def test_runs_that_are_submitted_from_many_threads_at_once_all_end() -> None:
         return sum(submitting.map([50] * 20).result())
 
     assert f() == 20 * sum(range(50))
+
+
+def test_a_stop_that_comes_when_a_run_has_ended_loses_neither_its_future_nor_its_thread() -> None:
+    begin, told = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+
+    @task
+    def step() -> int:
+        return begin.wait(10) + 0
+
+    def stop(_: Any) -> None:
+        if not threads:
+            threads.append(threading.current_thread())
+            raise_in(threads[0], new_stop())
+
+    with ThreadPoolTaskRunner(max_workers=1) as runner:
+        future = runner.submit(step, {})
+        future.add_done_callback(stop)
+        future.add_done_callback(lambda _: told.set())
+        begin.set()
+        assert told.wait(10)
+        assert runner.submit(same, {"x": [2]}).result(10) == [2]
+        raise_in(threads[0], new_stop())  # it waits for the next run
+        assert runner.submit(same, {"x": [3]}).result(10) == [3]
+        assert future.result() == 1

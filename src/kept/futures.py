@@ -123,7 +123,7 @@ class KeptConcurrentFuture(KeptFuture[R]):
         if self._state is None:
             self._state = state
             self._help = None
-            self._call_back()
+        self._call_back()
 
     def _take(self, wrapped: concurrent.futures.Future[State[R]]) -> None:
         try:
@@ -141,6 +141,9 @@ class KeptConcurrentFuture(KeptFuture[R]):
                 fn(self)
             except Exception:
                 _log.exception("A callback of task run %r raised.", self._run.name)
+            except BaseException:  # this thread is stopped: whoever ends the run again has to call it
+                self._callbacks.insert(0, fn)
+                raise
 
     @property
     def run(self) -> TaskRun | FlowRun:

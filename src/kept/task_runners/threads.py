@@ -256,5 +256,8 @@ class _SubmittedRun:
         return noted if noted is not None and noted.is_final() else state
 
     def _end(self, state: State[Any]) -> None:
-        self._runner.ended(self)
-        self.future.end(state)
+        try:
+            self._runner.ended(self)
+            self.future.end(state)
+        except Stop:  # too late for the run, but somebody waits for its future
+            self._end(state)

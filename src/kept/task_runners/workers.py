@@ -159,11 +159,16 @@ class _Worker(threading.Thread):
         self.at_work = False
 
     def run(self) -> None:
+        while True:
+            self.at_work = False
+            with contextlib.suppress(Stop):  # it came when the run had ended: the next ones need this thread
+                return self._work()
+
+    def _work(self) -> None:
         awake = threading.Lock()
         awake.acquire()
-        with contextlib.suppress(Stop):  # it came when the run had ended
-            while (work := self._workers.next_for(awake)) is not None:
-                self.at_work = True
-                work.finish()
-                self.at_work = False
-                del work
+        while (work := self._workers.next_for(awake)) is not None:
+            self.at_work = True
+            work.finish()
+            self.at_work = False
+            del work
