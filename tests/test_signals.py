@@ -117,18 +117,7 @@ IN_A_TASK = """
 
     f()
 """
-SUBMITTED = """
-    @task
-    def step():
-        ready()
-        time.sleep(600)
-
-    @flow(on_crashed=[crashed])
-    def f():
-        step.submit().result()
-
-    f()
-"""
+SUBMITTED = IN_A_TASK.replace("step()\n\n    f()", "step.submit().result()\n\n    f()")
 GATHERED = """
     @task
     async def step():
