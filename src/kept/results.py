@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import socket
@@ -253,7 +252,7 @@ class ResultStore:
         """
         if self.lock_manager is None:
             local = Path(self.location).is_absolute()
-            self.lock_manager = FileSystemLockManager(Path(self.location) / "locks") if local else _process_locks()
+            self.lock_manager = FileSystemLockManager(Path(self.location) / "locks") if local else MemoryLockManager()
         return self.lock_manager
 
     def read(self, key: str) -> ResultRecord:
@@ -365,11 +364,6 @@ def relabelled(
         flow_run=origin.flow_run,
         seconds=origin.seconds,
     )
-
-
-@functools.cache
-def _process_locks() -> MemoryLockManager:
-    return MemoryLockManager()
 
 
 def get_result_store() -> ResultStore:
