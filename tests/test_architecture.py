@@ -39,6 +39,7 @@ UNITS = (
     "history",
     "settings",
     "context",
+    "storage",
     "results",
     # 4 rules
     "transactions",

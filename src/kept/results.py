@@ -20,16 +20,14 @@ from kept.exceptions import (
     ParameterTypeError,
     SerializationError,
 )
-from kept.filesystems import LocalFileSystem
 from kept.fingerprint import data_fingerprint
 from kept.locking.filesystem import FileSystemLockManager
 from kept.locking.memory import MemoryLockManager
 from kept.serializers import CompressedSerializer, PickleSerializer, Serializer
-from kept.settings import Settings, get_current_settings
+from kept.settings import get_current_settings
 from kept.states import Loadable, moment
-from kept.store import Entry, Miss, Store, open_store
-from kept.store.disk import DiskBlobs
-from kept.store.objects import ObjectBlobs, ObjectEntries
+from kept.storage import resolve_storage
+from kept.store import Entry, Miss
 from kept.utilities.effects import in_thread
 
 INLINE_LIMIT = 32 * 1024
@@ -150,7 +148,8 @@ class ResultStore:
         settings = get_current_settings()
         storage = resolve_storage(result_storage, settings)
         self.storage = result_storage
-        self.entries = resolve_storage(metadata_storage, settings).entries if metadata_storage else storage.entries
+        entries = resolve_storage(metadata_storage, settings) if metadata_storage else storage
+        self.entries = entries.entries
         self.blobs = storage.blobs
         self.location = storage.location
         self.serializer = resolve_serializer(serializer or settings.results.default_serializer)
@@ -158,10 +157,10 @@ class ResultStore:
         # A value that comes back changed is not the one that was fingerprinted: it is hashed when it is passed on.
         self.faithful = _is_faithful(self.serializer)
         """Whether a value comes back as it was."""
-        self.shared = _is_shared(storage.blobs)
+        self.shared = storage.shared
         """Whether other processes of this machine see the payloads. What a user's own file system does is not known."""
         self.lock_manager = lock_manager
-        self.slow = isinstance(self.entries, ObjectEntries) or isinstance(self.blobs, ObjectBlobs)
+        self.slow = storage.slow or entries.slow
         """Whether reading takes so long that an event loop should not wait for it."""
         # With entries elsewhere, payloads belong where the user put them, however small.
         self._inline_limit = -1 if metadata_storage else INLINE_LIMIT
@@ -391,46 +390,6 @@ def resolve_serializer(serializer: Serializer | str) -> Serializer:
     raise ConfigurationError(
         f"result_serializer is {serializer!r}. It has to be a Serializer or the name of one: "
         "'pickle', 'json', 'compressed/pickle', 'compressed/json'."
-    )
-
-
-def resolve_storage(storage: Any, settings: Settings) -> Store:
-    """The store behind a `result_storage`, a `key_storage` or the default. Raises `ConfigurationError`."""
-    if storage is None:
-        storage = settings.results.default_storage_block
-    if storage is None:
-        return open_store(Path(settings.results.local_storage_path), settings.results.store_layout)
-    if isinstance(storage, Store):
-        return storage
-    if isinstance(storage, os.PathLike):
-        return open_store(Path(storage).expanduser(), settings.results.store_layout)
-    if isinstance(storage, str):
-        return open_store(_path_of(storage), settings.results.store_layout)
-    if _is_filesystem(storage):
-        return Store(entries=ObjectEntries(storage), blobs=ObjectBlobs(storage), location=repr(storage))
-    raise ConfigurationError(
-        f"result_storage is {storage!r}, of type {type(storage).__name__}. It has to be a path, a filesystem such as "
-        "LocalFileSystem(basepath=...), or an object with read_path and write_path."
-    )
-
-
-def _path_of(text: str) -> Path:
-    if text.startswith(("/", "~", ".")):
-        return Path(text).expanduser()
-    raise ConfigurationError(
-        f"result_storage is {text!r}, which reads as a reference to a saved block; those come with a later version "
-        f"of kept. For a folder of this name write './{text}' or Path('{text}')."
-    )
-
-
-def _is_filesystem(storage: Any) -> bool:
-    verbs: list[Callable[..., Any] | None] = [getattr(storage, verb, None) for verb in ("read_path", "write_path")]
-    return not isinstance(storage, type) and all(callable(verb) for verb in verbs)
-
-
-def _is_shared(blobs: Any) -> bool:
-    return isinstance(blobs, DiskBlobs) or (
-        isinstance(blobs, ObjectBlobs) and isinstance(blobs.filesystem, LocalFileSystem)
     )
 
 

@@ -22,7 +22,6 @@ from kept.settings import (
     profiles_file,
     settings_file,
 )
-from kept.settings.kinds import text_of
 from kept.settings.profiles import Profile
 
 Project = Annotated[bool, typer.Option("--project", help="In the project's kept.toml or pyproject.toml instead.")]
@@ -46,7 +45,7 @@ def view(
         source = settings.sources.get(setting)
         if source or show_defaults:
             origin = f"  (from {source or 'the default'})" if show_sources else ""
-            typer.echo(f"{setting.name}={text_of(setting.value())}{origin}")
+            typer.echo(f"{setting.name}={setting.shown(setting.value())}{origin}")
     if not settings.sources and not show_defaults:
         typer.echo("All settings have their defaults; --show-defaults lists them.", err=True)
 
@@ -71,7 +70,7 @@ def set_(
         write_profile(profiles_file(), profile.name, {setting.name: value for setting, value in wanted.items()})
         where = f"profile {profile.name!r}"
     for setting, value in wanted.items():
-        typer.echo(f"Set {setting.name}={text_of(value)} in {where}.")
+        typer.echo(f"Set {setting.name}={setting.shown(value)} in {where}.")
         _mention_what_wins(setting, project)
 
 

@@ -15,6 +15,9 @@ from kept.settings.kinds import (
     NAMES,
     PATH,
     POSITIVE_NUMBER,
+    SECONDS,
+    SECRET,
+    SIZE,
     TEXT,
     WHOLE_NUMBER,
     one_of,
@@ -24,6 +27,10 @@ from kept.settings.setting import REGISTRY, Section, Setting, drop_declarations
 
 __all__ = [
     "ALL_SETTINGS",
+    "KEPT_BLOCKS_KEY",
+    "KEPT_BLOCKS_KEY_PATH",
+    "KEPT_BLOCKS_PATH",
+    "KEPT_CACHE_SINGLE_FLIGHT",
     "KEPT_DEBUG_MODE",
     "KEPT_DEFAULT_RESULT_STORAGE_BLOCK",
     "KEPT_FLOWS_DEFAULT_RETRIES",
@@ -33,6 +40,8 @@ __all__ = [
     "KEPT_HISTORY_ENABLED",
     "KEPT_HOME",
     "KEPT_LOCAL_STORAGE_PATH",
+    "KEPT_LOCKING_LEASE_SECONDS",
+    "KEPT_LOCKING_REDIS_URL",
     "KEPT_LOGGING_COLORS",
     "KEPT_LOGGING_CONFIG_PATH",
     "KEPT_LOGGING_EXTRA_LOGGERS",
@@ -40,11 +49,19 @@ __all__ = [
     "KEPT_LOGGING_LOG_PRINTS",
     "KEPT_LOGGING_SETTINGS_PATH",
     "KEPT_PROFILES_PATH",
+    "KEPT_RESULTS_ACCEPT_SERIALIZERS",
     "KEPT_RESULTS_DEFAULT_SERIALIZER",
+    "KEPT_RESULTS_DEFAULT_STORAGE",
     "KEPT_RESULTS_DEFAULT_STORAGE_BLOCK",
     "KEPT_RESULTS_LOCAL_STORAGE_PATH",
+    "KEPT_RESULTS_LOCAL_TIER_FRESH_SECONDS",
+    "KEPT_RESULTS_LOCAL_TIER_PATH",
+    "KEPT_RESULTS_LOCAL_TIER_SIZE",
     "KEPT_RESULTS_PERSIST_BY_DEFAULT",
+    "KEPT_RESULTS_READ_ONLY",
+    "KEPT_RESULTS_SIGNING_KEY",
     "KEPT_RESULTS_STORE_LAYOUT",
+    "KEPT_RESULTS_WRITE_BEHIND",
     "KEPT_TASKS_DEFAULT_NO_CACHE",
     "KEPT_TASKS_DEFAULT_PERSIST_RESULT",
     "KEPT_TASKS_DEFAULT_RETRIES",
@@ -73,6 +90,9 @@ class Settings(Section):
     flows: FlowsSettings
     logging: LoggingSettings
     history: HistorySettings
+    cache: CacheSettings
+    locking: LockingSettings
+    blocks: BlocksSettings
 
     sources: Mapping[Setting[Any], str]
     """Where each value that isn't a default comes from, in words."""
@@ -87,12 +107,15 @@ class Settings(Section):
             flows=FlowsSettings(values),
             logging=LoggingSettings(values),
             history=HistorySettings(values),
+            cache=CacheSettings(values),
+            locking=LockingSettings(values),
+            blocks=BlocksSettings(values),
             sources=sources,
             values=values,
         )
 
     def __repr__(self) -> str:
-        return f"Settings({', '.join(f'{s.path}={self.values[s]!r}' for s in self.sources)})"
+        return f"Settings({', '.join(f'{s.path}={s.shown(self.values[s])}' for s in self.sources)})"
 
 
 class ResultsSettings(Section):
@@ -111,6 +134,32 @@ class ResultsSettings(Section):
         None,
         "The saved block, as type/name, that keeps results instead of the embedded store.",
         alias="KEPT_DEFAULT_RESULT_STORAGE_BLOCK",
+    )
+    default_storage = Setting(
+        optional(TEXT),
+        None,
+        "What keeps results instead of the embedded store: a path, a URL such as s3://bucket/folder, or a saved block "
+        "as type/name.",
+    )
+    local_tier_size = Setting(
+        SIZE, 10 * 10**9, "How much a copy on this disk of results that are kept far away may take; 0 for no copy."
+    )
+    local_tier_path = Setting(PATH, "${KEPT_HOME}/tier", "The folder of that copy.")
+    local_tier_fresh_seconds = Setting(
+        SECONDS, 300.0, "For how long a copied entry is used before the store that it is from is asked again."
+    )
+    write_behind = Setting(
+        BOOLEAN, False, "Send results to a store that is far away while the flow goes on; it ends when all are there."
+    )
+    signing_key = Setting(
+        optional(SECRET),
+        None,
+        "Sign what is kept in stores that others can write to, and use nothing there that is not signed with this "
+        "text, or with the saved secret of this name: secret/name.",
+    )
+    read_only = Setting(BOOLEAN, False, "Write nothing to stores that others can read.")
+    accept_serializers: Setting[list[str]] = Setting(
+        NAMES, [], "The only serializers whose results are used from stores that others can write to; all if none."
     )
     store_layout = Setting(
         one_of("auto", "embedded", "directory", "memory"),
@@ -203,6 +252,38 @@ class LoggingSettings(Section):
     extra_loggers: Setting[list[str]] = Setting(NAMES, [], "Other loggers whose records runs log as their own.")
 
 
+class CacheSettings(Section):
+    """How runs of one process share work."""
+
+    section = "cache"
+    single_flight = Setting(
+        BOOLEAN, False, "Let runs of a task with the same key in one process wait for the first instead of computing."
+    )
+
+
+class LockingSettings(Section):
+    """How machines take turns at a key."""
+
+    section = "locking"
+    redis_url = Setting(
+        optional(SECRET), None, "The Redis server, redis://host:port/0, for locks on keys in stores that are far away."
+    )
+    lease_seconds = Setting(
+        SECONDS, 10.0, "After how many seconds without a sign of life the lock of another process or machine is free."
+    )
+
+
+class BlocksSettings(Section):
+    """Where blocks are saved."""
+
+    section = "blocks"
+    path = Setting(PATH, "${KEPT_HOME}/blocks", "The folder of the saved blocks.")
+    key_path = Setting(
+        PATH, "${KEPT_HOME}/keys/blocks.key", "The file with the key that their secrets are encrypted by."
+    )
+    key = Setting(optional(SECRET), None, "The key itself, instead of the file.")
+
+
 class HistorySettings(Section):
     """What is remembered of runs."""
 
@@ -217,6 +298,14 @@ KEPT_RESULTS_LOCAL_STORAGE_PATH = KEPT_LOCAL_STORAGE_PATH = ResultsSettings.loca
 KEPT_RESULTS_PERSIST_BY_DEFAULT = ResultsSettings.persist_by_default
 KEPT_RESULTS_DEFAULT_SERIALIZER = ResultsSettings.default_serializer
 KEPT_RESULTS_DEFAULT_STORAGE_BLOCK = KEPT_DEFAULT_RESULT_STORAGE_BLOCK = ResultsSettings.default_storage_block
+KEPT_RESULTS_DEFAULT_STORAGE = ResultsSettings.default_storage
+KEPT_RESULTS_LOCAL_TIER_SIZE = ResultsSettings.local_tier_size
+KEPT_RESULTS_LOCAL_TIER_PATH = ResultsSettings.local_tier_path
+KEPT_RESULTS_LOCAL_TIER_FRESH_SECONDS = ResultsSettings.local_tier_fresh_seconds
+KEPT_RESULTS_WRITE_BEHIND = ResultsSettings.write_behind
+KEPT_RESULTS_SIGNING_KEY = ResultsSettings.signing_key
+KEPT_RESULTS_READ_ONLY = ResultsSettings.read_only
+KEPT_RESULTS_ACCEPT_SERIALIZERS = ResultsSettings.accept_serializers
 KEPT_RESULTS_STORE_LAYOUT = ResultsSettings.store_layout
 KEPT_TASKS_REFRESH_CACHE = TasksSettings.refresh_cache
 KEPT_TASKS_DEFAULT_NO_CACHE = TasksSettings.default_no_cache
@@ -238,6 +327,12 @@ KEPT_LOGGING_COLORS = LoggingSettings.colors
 KEPT_LOGGING_CONFIG_PATH = KEPT_LOGGING_SETTINGS_PATH = LoggingSettings.config_path
 KEPT_LOGGING_EXTRA_LOGGERS = LoggingSettings.extra_loggers
 KEPT_HISTORY_ENABLED = HistorySettings.enabled
+KEPT_CACHE_SINGLE_FLIGHT = CacheSettings.single_flight
+KEPT_LOCKING_REDIS_URL = LockingSettings.redis_url
+KEPT_LOCKING_LEASE_SECONDS = LockingSettings.lease_seconds
+KEPT_BLOCKS_PATH = BlocksSettings.path
+KEPT_BLOCKS_KEY_PATH = BlocksSettings.key_path
+KEPT_BLOCKS_KEY = BlocksSettings.key
 
 # In the order of declaration, which is the order of values in files and listings; `home` is the first.
 ALL_SETTINGS: tuple[Setting[Any], ...] = tuple(dict.fromkeys(REGISTRY.values()))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -16,6 +17,8 @@ T = TypeVar("T")
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _NOTHING = frozenset({"none", "null"})
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) *([KMGT]?)B?")
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 class Kind(Generic[T]):
@@ -152,6 +155,15 @@ def _read_text(value: object) -> str:
     raise ValueError
 
 
+def _read_size(value: object) -> int:
+    if isinstance(value, str):
+        match = _SIZE.fullmatch(value.strip().upper())
+        if match is None:
+            raise ValueError
+        value = int(float(match[1]) * _UNITS[match[2]])
+    return _read_whole_number(value)
+
+
 def _read_path(value: object) -> Path:
     text = _read_text(str(value) if isinstance(value, Path) else value)
     _with_user_folder(text)
@@ -174,4 +186,8 @@ POSITIVE_NUMBER = Kind("number", "a whole number, 1 or more", _read_positive_num
 DELAYS = Kind("seconds", "seconds, 0 or more, or a list of them such as 1,10,60", _read_delays)
 NAMES = Kind("names", "names with commas between them", _read_names)
 TEXT = Kind("string", "a text that is not empty", _read_text)
+SECONDS = Kind("seconds", "seconds, 0 or more", _read_seconds)
+SIZE = Kind("size", "a number of bytes, or a size such as 500MB, 10GB, 1.5TB (powers of 1000)", _read_size)
+SECRET = Kind("secret", "a text that is not empty", _read_text)
+"""A text that is not shown where settings are."""
 PATH = Kind("path", "a path; ~ and ${KEPT_HOME} may be used in it", _read_path)

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, NoReturn, TypeVar, overload
 
 from kept.exceptions import ConfigurationError
-from kept.settings.kinds import TEXT, Kind
+from kept.settings.kinds import SECRET, TEXT, Kind, text_of
 from kept.utilities.nearest import nearest
 
 T = TypeVar("T")
 
 PREFIX = "KEPT_"
 THEIR_PREFIX = "PREFECT_"
+
+_HIDDEN = "********"
 
 # What can be changed in the logging configuration, by its address there: as many settings as that has places.
 _IN_LOGGING = re.compile(r"(?i)(?:KEPT_LOGGING_|logging\.)((?:FORMATTERS|FILTERS|HANDLERS|LOGGERS|ROOT)_\w+)")
@@ -94,9 +96,18 @@ class Setting(Generic[T]):
         except (ValueError, OverflowError):
             raise self.refusal(value, source) from None
 
+    @property
+    def is_secret(self) -> bool:
+        """Whether its value is not to be shown."""
+        return self.kind.name.startswith(SECRET.name)
+
+    def shown(self, value: object) -> str:
+        """The text of a value for people to read, which of a secret is that there is one."""
+        return _HIDDEN if value is not None and self.is_secret else text_of(value)
+
     def refusal(self, value: object, source: str) -> ConfigurationError:
         """The error that says why `value`, from `source`, can't be."""
-        shown = str(value) if isinstance(value, Path) else value
+        shown = _HIDDEN if self.is_secret else str(value) if isinstance(value, Path) else value
         return ConfigurationError(
             f"{self.name} can't be {shown!r}, as {source} has it; allowed is {self.kind.allowed}."
         )

@@ -42,6 +42,11 @@ class Store(NamedTuple):
     entries: Entries
     blobs: Blobs
     location: str
+    """Where they are, in words; an absolute path if it is a folder of this machine."""
+    slow: bool = False
+    """Whether reading takes so long that an event loop should not wait for it."""
+    shared: bool = False
+    """Whether other processes of this machine see the payloads."""
 
 
 _stores: dict[tuple[str, str], Store] = {}
@@ -105,10 +110,16 @@ def _make(path: Path, layout: str) -> Store:
     if layout == "memory":
         return Store(MemoryEntries(), MemoryBlobs(), f"memory:{path}")
     if layout == "embedded":
-        return Store(SqliteEntries(path / "entries.sqlite"), DiskBlobs(path / "blobs"), os.fspath(path))
+        entries, blobs = SqliteEntries(path / "entries.sqlite"), DiskBlobs(path / "blobs")
+        return Store(entries, blobs, os.fspath(path), shared=True)
     files = LocalFileSystem(basepath=os.fspath(path))
-    entries = ObjectEntries(files, prefix="entries/", verbatim=False)
-    return Store(entries, ObjectBlobs(files, prefix="blobs/"), os.fspath(path))
+    return Store(
+        ObjectEntries(files, prefix="entries/", verbatim=False),
+        ObjectBlobs(files, prefix="blobs/"),
+        os.fspath(path),
+        slow=True,
+        shared=True,
+    )
 
 
 def _decide(path: Path) -> str:

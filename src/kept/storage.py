@@ -1,0 +1,48 @@
+"""From what a user names as a place for results to the store that keeps them there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kept.exceptions import ConfigurationError
+from kept.filesystems import LocalFileSystem
+from kept.settings import Settings
+from kept.store import ObjectBlobs, ObjectEntries, Store, open_store
+
+
+def resolve_storage(storage: Any, settings: Settings) -> Store:
+    """The store behind a `result_storage`, a `key_storage` or the default. Raises `ConfigurationError`."""
+    if storage is None:
+        storage = settings.results.default_storage_block
+    if storage is None:
+        return open_store(Path(settings.results.local_storage_path), settings.results.store_layout)
+    if isinstance(storage, Store):
+        return storage
+    if isinstance(storage, os.PathLike):
+        return open_store(Path(storage).expanduser(), settings.results.store_layout)
+    if isinstance(storage, str):
+        return open_store(_path_of(storage), settings.results.store_layout)
+    if _is_filesystem(storage):
+        shared = isinstance(storage, LocalFileSystem)
+        return Store(ObjectEntries(storage), ObjectBlobs(storage), repr(storage), slow=True, shared=shared)
+    raise ConfigurationError(
+        f"result_storage is {storage!r}, of type {type(storage).__name__}. It has to be a path, a filesystem such as "
+        "LocalFileSystem(basepath=...), or an object with read_path and write_path."
+    )
+
+
+def _path_of(text: str) -> Path:
+    if text.startswith(("/", "~", ".")):
+        return Path(text).expanduser()
+    raise ConfigurationError(
+        f"result_storage is {text!r}, which reads as a reference to a saved block; those come with a later version "
+        f"of kept. For a folder of this name write './{text}' or Path('{text}')."
+    )
+
+
+def _is_filesystem(storage: Any) -> bool:
+    verbs: list[Callable[..., Any] | None] = [getattr(storage, verb, None) for verb in ("read_path", "write_path")]
+    return not isinstance(storage, type) and all(callable(verb) for verb in verbs)
