@@ -1,4 +1,4 @@
-"""What all tests share: a home of their own, and the lines that runs log."""
+"""What all tests share: a home of their own, the lines that runs log, and real servers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from kept.logging.handlers import RunFormatter
+from tests.servers.fixtures import fault_proxy, hosts, quick_proxy, quick_s3, redis_server, s3
+
+__all__ = ["fault_proxy", "hosts", "quick_proxy", "quick_s3", "redis_server", "s3"]
 
 
 @pytest.fixture(autouse=True)
