@@ -88,6 +88,7 @@ LAZY_IMPORTS = {
     ("settings.files", "tomllib"): "the parser costs milliseconds; most machines have no settings file",
     ("utilities.nearest", "difflib"): "only misspelt names need it; it costs as much as all settings",
     ("settings.sources", "logging"): "only an unknown variable needs it; it costs as much as all settings",
+    ("storage", "kept.store.trust"): "it imports hashlib, 4 ms that only stores which others can write to need",
     ("testing.pytest_plugin", "kept.testing.utilities"): "pytest loads the plugin at each start, wanted or not",
     ("task_runners", "kept.task_runners.processes"): "it imports multiprocessing, which other runners don't need",
     ("logging.colors", "rich.color"): "40 ms, which only styles of the user's own need",

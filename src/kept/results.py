@@ -159,11 +159,22 @@ class ResultStore:
         """Whether a value comes back as it was."""
         self.shared = storage.shared
         """Whether other processes of this machine see the payloads. What a user's own file system does is not known."""
+        self.refusal = self._refusal(storage.accepts or entries.accepts)
+        """Why what this serializer writes is not kept; empty if it is."""
         self.lock_manager = lock_manager
         self.slow = storage.slow or entries.slow
         """Whether reading takes so long that an event loop should not wait for it."""
         # With entries elsewhere, payloads belong where the user put them, however small.
         self._inline_limit = -1 if metadata_storage else INLINE_LIMIT
+
+    def _refusal(self, accepts: tuple[str, ...]) -> str:
+        if not accepts or self.serializer_name in accepts:
+            return ""
+        only = ", ".join(accepts)
+        return (
+            f"its serializer is {self.serializer_name}, and {self.location} accepts {only} only. "
+            f"Use result_serializer={accepts[0]!r}, or another store."
+        )
 
     def lookup(self, key: str) -> Entry | Miss:
         """The entry at `key`, whether or not it has expired, or why there is none. Raises `StoreError`."""
@@ -199,9 +210,11 @@ class ResultStore:
         """An entry for `value`, its payload written already if it is large; visible once `publish`ed.
 
         Raises:
-            SerializationError: the value can't become bytes.
+            SerializationError: the value can't become bytes, or not such that the store accepts.
             StoreError: the payload can't be written.
         """
+        if self.refusal:
+            raise SerializationError(self.refusal)
         chunks = self._chunks(value)
         size = sum([chunk.nbytes if isinstance(chunk, memoryview) else len(chunk) for chunk in chunks])
         small = size <= self._inline_limit

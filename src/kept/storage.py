@@ -9,12 +9,40 @@ from typing import Any
 
 from kept.exceptions import ConfigurationError
 from kept.filesystems import LocalFileSystem
+from kept.serializers import Serializer
 from kept.settings import Settings
 from kept.store import ObjectBlobs, ObjectEntries, Store, open_store
 
 
 def resolve_storage(storage: Any, settings: Settings) -> Store:
-    """The store behind a `result_storage`, a `key_storage` or the default. Raises `ConfigurationError`."""
+    """The store behind a `result_storage`, a `key_storage` or the default. Raises `ConfigurationError`.
+
+    A store that others can write to is used on the terms of the settings: signed, read-only, some serializers only.
+    """
+    store = _store_of(storage, settings)
+    return store if store.private else _on_terms(store, settings)
+
+
+def _on_terms(store: Store, settings: Settings) -> Store:
+    said = settings.results
+    if not (said.signing_key or said.read_only or said.accept_serializers):
+        return store
+    from kept.store.trust import SigningKey, Terms, guarded  # noqa: PLC0415  # 4 ms, which few stores need
+
+    keys = (SigningKey(said.signing_key),) if said.signing_key else ()
+    accepts = tuple(_named_serializer(name) for name in said.accept_serializers)
+    return guarded(store, Terms(keys, said.read_only, accepts))
+
+
+def _named_serializer(name: str) -> str:
+    """The name that entries have of the serializer that the user calls `name`."""
+    try:
+        return Serializer.from_name(name).name
+    except ConfigurationError as error:
+        raise ConfigurationError(f"KEPT_RESULTS_ACCEPT_SERIALIZERS is wrong: {error}") from error
+
+
+def _store_of(storage: Any, settings: Settings) -> Store:
     if storage is None:
         storage = settings.results.default_storage_block
     if storage is None:

@@ -36,7 +36,15 @@ from kept.utilities.tracebacks import shown
 _CODE_PARTS = ("task_source", "code.", "flow")
 _WORDS = {Hit: "HIT", Run: "MISS", Bypass: "OFF"}
 # How a miss begins that the user should hear of: there is something under the key, or there may be.
-_TROUBLE = ("the store can't be read", "damaged", "missing", "unreadable", "written by a newer version")
+_TROUBLE = (
+    "the store can't be read",
+    "damaged",
+    "missing",
+    "unreadable",
+    "written by a newer version",
+    "not trusted",
+    "not accepted",
+)
 
 
 class RunSteps:
@@ -367,7 +375,11 @@ class RunSteps:
         key = self.identity.key if self.identity is not None else None
         if not self.elsewhere or self._shows_inputs():
             self._read_inputs()
-        txn = Transaction(key, self.rules.store, parent=get_transaction(), of_task=True)
+        store, persist = self.rules.store, self.rules.persist
+        if persist and store is not None and store.refusal:
+            persist = False  # said before hours are spent on it
+            self._say_not_kept(SerializationError(store.refusal), "will not be")
+        txn = Transaction(key, store, parent=get_transaction(), of_task=True)
         began = time.perf_counter()
         if self.holds_results_back:
             activate(txn)
@@ -390,7 +402,7 @@ class RunSteps:
         seconds = time.perf_counter() - began - outcome.paused
         value = (yield from settled(outcome.value)) if self.settles else outcome.value
         entry = None
-        if self.rules.persist:
+        if persist:
             entry = yield from self._pack(value, seconds)
         return (yield from self._committed(txn, entry, value))
 
@@ -451,10 +463,10 @@ class RunSteps:
             kept = kept if isinstance(found, Miss) else KeptResult(store, entry)
         return State(StateType.COMPLETED, None, None, kept, None, entry.key)
 
-    def _say_not_kept(self, error: BaseException) -> None:
+    def _say_not_kept(self, error: BaseException, how: str = "was not") -> None:
         self.not_kept = f"{type(error).__name__}: {error}"
         again = ", so the next run computes it again" if self.identity is not None else ""
-        self.write(logging.ERROR, f"The result was not kept{again}: {_said(error)}")
+        self.write(logging.ERROR, f"The result {how} kept{again}: {_said(error)}")
 
     def _record(self, state: State[Any]) -> RunRecord:
         run, identity, decision = self.run, self.identity, self.decision

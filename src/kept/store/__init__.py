@@ -7,6 +7,7 @@ database.py    a SQLite file that outlives damage, forks and deletion;  sqlite.p
 disk.py        blobs as files, loaded by memory map
 objects.py     both, over any file system or object store with `read_path` and `write_path`
 memory.py      both, in memory
+trust.py       signed entries, accepted serializers, stores that are only read
 guard.py       one process at a time;  digests.py  how payloads are addressed
 """
 

@@ -38,6 +38,8 @@ class Entry(NamedTuple):
     """The name of the flow run that it ran in; empty outside a flow."""
     seconds: float
     """How long computing it took, in seconds."""
+    signature: str | None = None
+    """By whom it is vouched for, as `store/trust.py` writes it; None in a store where that is not asked for."""
 
 
 class Miss(NamedTuple):

@@ -47,6 +47,12 @@ class Store(NamedTuple):
     """Whether reading takes so long that an event loop should not wait for it."""
     shared: bool = False
     """Whether other processes of this machine see the payloads."""
+    private: bool = False
+    """Whether it is of a kind that nobody else writes to: embedded, or in memory."""
+    accepts: tuple[str, ...] = ()
+    """The names of the only serializers whose payloads it takes; empty: all."""
+    read_only: bool = False
+    """Whether nothing that is put gets there."""
 
 
 _stores: dict[tuple[str, str], Store] = {}
@@ -108,10 +114,10 @@ def _take_memory() -> dict[tuple[str, str], Store]:
 
 def _make(path: Path, layout: str) -> Store:
     if layout == "memory":
-        return Store(MemoryEntries(), MemoryBlobs(), f"memory:{path}")
+        return Store(MemoryEntries(), MemoryBlobs(), f"memory:{path}", private=True)
     if layout == "embedded":
         entries, blobs = SqliteEntries(path / "entries.sqlite"), DiskBlobs(path / "blobs")
-        return Store(entries, blobs, os.fspath(path), shared=True)
+        return Store(entries, blobs, os.fspath(path), shared=True, private=True)
     files = LocalFileSystem(basepath=os.fspath(path))
     return Store(
         ObjectEntries(files, prefix="entries/", verbatim=False),
