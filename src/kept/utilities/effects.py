@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from kept.utilities.aside import call_aside
+
 T = TypeVar("T")
 Does = Mapping[type, Callable[[Any], Any]]
 Kinds = type | tuple[type, ...]
@@ -94,10 +96,10 @@ async def drive_async(
 
 
 async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
-    """What the function returns, called in a thread so that the event loop goes on."""
+    """What the function returns, called in a thread for reading and writing so that the event loop goes on."""
     import asyncio  # noqa: PLC0415 - 30 ms that only async callers need
 
-    return await asyncio.to_thread(function, *args)
+    return await asyncio.wrap_future(call_aside(function, *args))
 
 
 def _do(effect: Call | Io) -> Any:
@@ -147,7 +149,8 @@ async def _lock_in_thread(effect: Lock) -> None:
         if taken.exception() is None:
             effect.manager.release_lock(effect.key, effect.holder)
 
-    taking = asyncio.ensure_future(in_thread(_lock, effect))
+    # One of the loop's: who holds the lock may need one of those for reading and writing to come to an end.
+    taking = asyncio.ensure_future(asyncio.to_thread(_lock, effect))
     try:
         await asyncio.shield(taking)
     except asyncio.CancelledError:  # the thread goes on, and nobody would know that it has got the lock
