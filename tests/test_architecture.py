@@ -29,15 +29,15 @@ UNITS = (
     # 1 identity
     "fingerprint",
     "utilities.hashing",
+    "settings",  # so low for the blocks, which are saved where they say; nothing else below context reads them
     # 2 bytes
     "serializers",
+    "blocks",
     "filesystems",
     "store",
     "locking",
-    "blocks",
     # 3 records
     "history",
-    "settings",
     "context",
     "storage",
     "results",
@@ -82,6 +82,8 @@ LAZY_IMPORTS = {
     ("cli.config", "kept.cli.edit"): "tomlkit costs as much as typer; only the commands that write need it",
     ("engine.sync", "kept.engine.aio"): "it imports asyncio, 30 ms that only async functions need",
     ("engine.drivers", "kept.engine.aio"): "it imports asyncio, 30 ms that only async runs need",
+    ("blocks.keys", "cryptography.fernet"): "25 ms, which only secrets need",
+    ("blocks.values", "pydantic_core"): "comes with pydantic; only values beyond plain JSON need it",
     ("filesystems", "fsspec"): "an optional library",
     ("serializers", "kept.utilities.json_types"): "only values beyond plain JSON need it",
     ("settings.files", "tomli"): "the parser costs milliseconds; most machines have no settings file",
@@ -103,8 +105,8 @@ LAZY_IMPORTS = {
 HEAVY = {
     "import kept": "asyncio blake3 cloudpickle kept.settings multiprocessing numpy pandas polars pyarrow "
     "pydantic rich sqlite3 tomlkit torch typer",
-    "from kept import flow, task": "asyncio cloudpickle logging.config multiprocessing numpy pandas polars pyarrow "
-    "pydantic rich tomlkit torch typer yaml",
+    "from kept import flow, task": "asyncio cloudpickle cryptography logging.config multiprocessing numpy pandas "
+    "polars pyarrow pydantic rich tomlkit torch typer yaml",
     "import kept.testing.pytest_plugin": "blake3 kept.settings kept.store logging.config pydantic sqlite3 typer yaml",
     "import kept.settings": "asyncio cloudpickle difflib logging pydantic rich tomli tomlkit tomllib typer",
 }

@@ -36,6 +36,9 @@ MODULES = {
         "CompressedJSONSerializer"
     ),
     "kept.filesystems": ("LocalFileSystem RemoteFileSystem NullFileSystem ReadableFileSystem WritableFileSystem"),
+    "kept.blocks.core": "Block",
+    "kept.blocks.system": "Secret",
+    "kept.blocks.fields": "SecretDict",
     "kept.transactions": (
         "transaction atransaction Transaction AsyncTransaction get_transaction IsolationLevel CommitMode "
         "TransactionState"

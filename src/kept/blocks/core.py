@@ -1,0 +1,101 @@
+"""The base class of blocks: a pydantic model that can be saved under a name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+
+from kept.blocks.saving import Savable
+from kept.blocks.values import Writer
+from kept.exceptions import ConfigurationError, SerializationError
+
+__all__ = ["Block"]
+
+B = TypeVar("B", bound="Block")
+
+
+class Block(Savable, BaseModel):
+    """Typed configuration that is saved under a name.
+
+    Fields of the types `SecretStr`, `SecretBytes` and `Secret` of pydantic, and `SecretDict` of `kept.blocks.fields`,
+    are encrypted where it is saved, and not shown. A field may be a block: if that one is saved, as it is, under a
+    name of its own, a reference to it is saved, else all of it.
+
+    Attributes that a type may set: `_block_type_name`, `_block_type_slug`, `_description`, `_logo_url`,
+    `_code_example`; a method `block_initialization()` is called when an instance was made.
+
+    >>> import os, tempfile
+    >>> os.environ["KEPT_BLOCKS_PATH"] = tempfile.mkdtemp()
+    >>> class Cube(Block):
+    ...     edge_length_inches: float
+    >>> _ = Cube(edge_length_inches=2.25).save("rubiks-cube")
+    >>> Cube.load("rubiks-cube"), Block.load("cube/rubiks-cube")
+    (Cube(edge_length_inches=2.25), Cube(edge_length_inches=2.25))
+    """
+
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
+
+    _is_block_base: ClassVar[bool] = True
+    _block_document_name: str | None = None
+    _block_document_id: UUID | None = None
+
+    if not TYPE_CHECKING:  # type checkers know the fields from pydantic
+
+        def __init__(self, **fields: Any) -> None:
+            super().__init__(**fields)
+            self.block_initialization()
+
+    def block_initialization(self) -> None:
+        """Called when an instance was made or loaded; for types to override."""
+
+    def __eq__(self, other: object) -> bool:
+        # By its fields alone: a block is the same whether or not it was saved.
+        if type(self) is not type(other) or not isinstance(other, Block):
+            return NotImplemented
+        return self.__dict__ == other.__dict__ and self.__pydantic_extra__ == other.__pydantic_extra__
+
+    def _block_values(self, writer: Writer) -> dict[str, Any]:
+        values = {name: self.__dict__[name] for name in type(self).model_fields if name in self.__dict__}
+        return {
+            name: self._written(writer, name, value) for name, value in {**values, **(self.model_extra or {})}.items()
+        }
+
+    def _written(self, writer: Writer, name: str, value: Any) -> Any:
+        try:
+            return writer.write(value)
+        except SerializationError as error:
+            try:  # a serializer of the user's own
+                return writer.write(self.model_dump(mode="json", include={name})[name])
+            except Exception:
+                raise SerializationError(
+                    f"The field {name!r} of this {type(self).__name__} holds {error}: give it another type, or a "
+                    "serializer and a validator of pydantic."
+                ) from None
+
+    @classmethod
+    def _block_names(cls) -> tuple[set[str], set[str]]:
+        return set(cls.model_fields), {name for name, field in cls.model_fields.items() if field.is_required()}
+
+    @classmethod
+    def _from_values(cls: type[B], values: dict[str, Any], validate: bool) -> B:
+        if not validate:
+            missing = {name: None for name, field in cls.model_fields.items() if field.is_required()}
+            block = cls.model_construct(**{**missing, **values})
+            block.block_initialization()
+            return block
+        fields = cls.model_fields
+        try:
+            return cls.model_validate({_key(name, fields.get(name)): value for name, value in values.items()})
+        except ValidationError as error:
+            wrong = error.errors(include_url=False, include_context=False, include_input=False)
+            said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in wrong)
+            raise ConfigurationError(f"what was saved does not fit {cls.__name__}: {said}") from None
+
+
+def _key(name: str, field: FieldInfo | None) -> str:
+    """The name under which a model takes a field."""
+    alias = field.validation_alias if field else None
+    return alias if isinstance(alias, str) else name

@@ -1,0 +1,174 @@
+"""Where blocks are saved: one JSON file each, `<type>/<name>.json` in the folder KEPT_BLOCKS_PATH."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from kept.exceptions import ConfigurationError, InvalidNameError
+from kept.settings import get_current_settings
+from kept.utilities.nearest import nearest
+
+FORMAT = 1
+"""The version of the format of documents, which is their field `kept_block`."""
+
+_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_TEXTS = {"type", "class", "id"}
+_Document = dict[str, Any]
+
+
+def folder() -> Path:
+    """The folder of all documents."""
+    return get_current_settings().blocks.path
+
+
+def path_of(slug: str, name: str) -> Path:
+    """The file of a document."""
+    return folder() / slug / f"{name}.json"
+
+
+def check_name(name: Any) -> str:
+    """The name itself, or `InvalidNameError` for one that a block can't have."""
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return name
+    example = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") if isinstance(name, str) else ""
+    raise InvalidNameError(
+        f"A block can't be called {name!r}: names are made of lowercase letters, digits and dashes"
+        f"{f', such as {example!r}' if example else ''}."
+    )
+
+
+def is_reference(text: str) -> bool:
+    """Whether a text has the form `type/name`."""
+    slug, slash, name = text.partition("/")
+    return bool(slash and _NAME.fullmatch(slug) and _NAME.fullmatch(name))
+
+
+def split(reference: str) -> tuple[str, str]:
+    """The type and the name of a reference `type/name`. Raises `ConfigurationError` for another text."""
+    if not is_reference(reference):
+        raise ConfigurationError(
+            f"{reference!r} is no reference to a saved block: write type/name, such as 'secret/api-key'."
+        )
+    slug, _, name = reference.partition("/")
+    return slug, name
+
+
+def all_saved() -> Iterator[tuple[str, str]]:
+    """The type and the name of every block that is saved, in order."""
+    for path in sorted(folder().glob("*/*.json")):
+        if _NAME.fullmatch(path.parent.name) and _NAME.fullmatch(path.stem):
+            yield path.parent.name, path.stem
+
+
+def read(slug: str, name: str) -> _Document:
+    """A document.
+
+    Raises:
+        ConfigurationError: it was never saved, is damaged, can't be read, or is of a newer version of kept.
+    """
+    path = path_of(slug, name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise _never_saved(slug, name) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"The block {slug}/{name} can't be read from {path}: {error}.") from None
+    try:
+        document = json.loads(text)
+        version = document["kept_block"]
+        complete = isinstance(document["fields"], dict) and {k for k in document if type(document[k]) is str} >= _TEXTS
+        UUID(document["id"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        complete = version = False
+    if isinstance(version, int) and version > FORMAT:
+        raise ConfigurationError(
+            f"The block {slug}/{name} in {path} was saved by a newer version of kept, in format {version}: upgrade "
+            f"kept here, which reads format {FORMAT}."
+        )
+    if not complete:
+        raise ConfigurationError(f"The block {slug}/{name} is damaged in {path}: save it again with overwrite=True.")
+    return document  # type: ignore[no-any-return]
+
+
+def id_of(slug: str, name: str) -> UUID | None:
+    """The id of a document; None if there is none that can be read."""
+    try:
+        return UUID(read(slug, name)["id"])
+    except ConfigurationError:
+        return None
+
+
+def _never_saved(slug: str, name: str) -> ConfigurationError:
+    saved = [f"{type_}/{each}" for type_, each in all_saved()]
+    near = nearest(f"{slug}/{name}", saved)
+    if near:
+        hint = f"did you mean {near}?"
+    else:
+        hint = f"saved are: {', '.join(saved[:10])}{', ...' if saved[10:] else ''}." if saved else "none is."
+    return ConfigurationError(f"There is no block {slug}/{name} saved in {folder()}; {hint}")
+
+
+def find(slug: str, name: str) -> str:
+    """The slug under which a block is saved: `slug`, or one that differs from it in dashes only.
+
+    Prefect takes the dashes of a slug from a type's name alone: its `MyBlock` is `myblock`, here `my-block`.
+    """
+    if not path_of(slug, name).exists():
+        bare = slug.replace("-", "")
+        for other, each in all_saved():
+            if each == name and other.replace("-", "") == bare:
+                return other
+    return slug
+
+
+def write(slug: str, name: str, document: _Document, overwrite: bool) -> None:
+    """Save a document at once: who reads sees all of it, or what was there before.
+
+    Raises:
+        ConfigurationError: there is one and `overwrite` is false, or it can't be written.
+    """
+    path = path_of(slug, name)
+    content = json.dumps(document, indent=2, ensure_ascii=False).encode()
+    try:
+        if not write_privately(path, content, replace=overwrite):
+            raise ConfigurationError(
+                f"There is a block {slug}/{name} already: save({name!r}, overwrite=True) replaces it."
+            )
+    except OSError as error:
+        raise ConfigurationError(f"The block {slug}/{name} can't be saved at {path}: {error.strerror}.") from None
+
+
+def remove(slug: str, name: str) -> None:
+    """Remove a document. Raises `ConfigurationError` if there is none or it can't be."""
+    try:
+        path_of(slug, name).unlink()
+    except FileNotFoundError:
+        raise _never_saved(slug, name) from None
+    except OSError as error:
+        raise ConfigurationError(f"The block {slug}/{name} can't be deleted: {error}.") from None
+
+
+def write_privately(path: Path, content: bytes, replace: bool) -> bool:
+    """Write a file for this user's eyes only, at once; False if it is there and is not to be replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f".{path.name[:40]}.{os.urandom(6).hex()}.tmp")
+    try:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            temporary.replace(path)
+        else:
+            os.link(temporary, path)  # unlike a rename, this fails if there is one
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
