@@ -29,7 +29,7 @@ UNITS = (
     # 1 identity
     "fingerprint",
     "utilities.hashing",
-    "settings",  # so low for the blocks, which are saved where they say; nothing else below context reads them
+    "settings",  # so low for blocks, saved where they say, and for leases; nothing else below context reads them
     # 2 bytes
     "serializers",
     "blocks",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kept.testing.contracts import an_entry, check_blobs, check_entries
+    from kept.testing.locks import check_lock_manager
     from kept.testing.runners import check_task_runner
     from kept.testing.utilities import kept_test_harness, memory_store
 
@@ -14,12 +15,21 @@ _HOMES = {
     "an_entry": "contracts",
     "check_blobs": "contracts",
     "check_entries": "contracts",
+    "check_lock_manager": "locks",
     "check_task_runner": "runners",
     "kept_test_harness": "utilities",
     "memory_store": "utilities",
 }
 
-__all__ = ["an_entry", "check_blobs", "check_entries", "check_task_runner", "kept_test_harness", "memory_store"]
+__all__ = [
+    "an_entry",
+    "check_blobs",
+    "check_entries",
+    "check_lock_manager",
+    "check_task_runner",
+    "kept_test_harness",
+    "memory_store",
+]
 
 
 # Lazily: pytest loads the plugin beside at each start, in projects that may not use it, and with it this package.
