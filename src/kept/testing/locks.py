@@ -59,9 +59,7 @@ def _check_keys(locks: LockManager, key: str, any_key: bool) -> None:
     for each in keys:
         _true(locks.acquire_lock(each, f"h-{len(each)}", acquire_timeout=0), f"{each[:80]!r} is a key of its own")
     for each in keys:
-        _true(
-            locks.is_lock_holder(each, f"h-{len(each)}"), "locks on different keys are apart"
-        )
+        _true(locks.is_lock_holder(each, f"h-{len(each)}"), "locks on different keys are apart")
         locks.release_lock(each, f"h-{len(each)}")
 
 
