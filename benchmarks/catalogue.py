@@ -7,16 +7,25 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 NUMPY = "numpy==2.2.6"  # the newest that runs on each Python from 3.10 to 3.13
+# The newest fastapi that pip resolves for it breaks its server.
+PREFECT = ("prefect==3.8.8", "fastapi==0.141.1")
+SWIFT = ("swift==2.38.3",)
+"""The S3 server of the group "far"."""
+EXTRAS = "aws,redis"
+"""What of kept that group needs besides."""
 PEERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "kept": (NUMPY,),  # and kept itself, from this checkout
-        # The newest fastapi that pip resolves for it breaks its server.
-        "prefect": ("prefect==3.8.8", "fastapi==0.141.1", NUMPY),
+        "prefect": (*PREFECT, NUMPY),
+        # Of its own: what Prefect finds installed it loads, which the other must not pay for.
+        "prefect-aws": (*PREFECT, "prefect-aws==0.7.12", NUMPY),
         "joblib": ("joblib==1.6.0", NUMPY),
         "diskcache": ("diskcache==5.6.3", NUMPY),
     }
 )
-VERSIONS_SHOWN = ("kept", "blake3", "prefect", "fastapi", "joblib", "diskcache", "numpy")
+VERSIONS_SHOWN = (
+    "kept", "blake3", "obstore", "redis", "prefect", "fastapi", "prefect-aws", "boto3", "joblib", "diskcache", "numpy",
+)  # fmt: skip
 
 MB100 = 100_000_000
 GB = 1_000_000_000
@@ -46,7 +55,10 @@ class Case:
     full: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """What `--full` changes or adds, by peer."""
     how: str = "worker"
-    """"worker" runs a case of the peer's worker; "fresh" and "import" time whole processes from outside."""
+    """"worker" runs a case of the peer's worker, "far" one of its worker for far stores, beside the servers; "fresh"
+    and "import" time whole processes from outside."""
+    group: str = "embedded"
+    """The table it is shown in: stores on this machine, or "far" ones."""
     rounds: int | None = None
     """At most so many rounds, where a figure hardly varies and takes long."""
 
@@ -253,6 +265,51 @@ CASES: tuple[Case, ...] = (
     _memory("load", 1.2, "kept", "joblib", "diskcache"),
     # "None" in the brief: two in a hundred is what page-sized noise and a thread's buffers may take.
     _memory("fingerprint", 0.02, "kept", "joblib"),
+    Case(
+        name="far_hit",
+        how="far",
+        group="far",
+        rows=(
+            Row(figure="call", title="small hit from S3, nothing of it near", unit="ms"),
+            Row(figure="beside", title="... a GET of the same object by the same client", unit="ms"),
+            Row(figure="times", title="... hit over GET", unit="x", budget=1.2),
+            Row(figure="requests", title="... requests for one hit", unit="n", budget=1),
+        ),
+        sizes={"kept": {"keys": 200}, "prefect-aws": {"keys": 60}},
+    ),
+    Case(
+        name="far_miss",
+        how="far",
+        group="far",
+        rows=(
+            Row(figure="call", title="small miss, result kept in S3", unit="ms"),
+            Row(figure="requests", title="... requests for one miss", unit="n"),
+        ),
+        sizes={"kept": {"batches": 10, "calls": 10}, "prefect-aws": {"batches": 4, "calls": 10}},
+    ),
+    Case(
+        name="far_map",
+        how="far",
+        group="far",
+        rows=(
+            Row(figure="cold", title="map over 1,000 results kept in S3 (Prefect: scaled from 200)", unit="s"),
+            Row(figure="warm", title="... again", unit="s"),
+        ),
+        sizes={"kept": {"keys": 1_000, "repeats": 3}, "prefect-aws": {"keys": 200, "repeats": 1}},
+    ),
+    Case(
+        name="far_load",
+        how="far",
+        group="far",
+        rows=(
+            Row(figure="up", title="1 GB array kept in S3 (Prefect: scaled from 100 MB)", unit="s"),
+            Row(figure="up_memory", title="... memory beside the array", unit="MB", budget=200e6),
+            Row(figure="down", title="1 GB array loaded from S3 and read through (Prefect: scaled)", unit="s"),
+            Row(figure="down_memory", title="... memory beside the array", unit="MB", budget=200e6),
+        ),
+        sizes={"kept": {"array_bytes": GB}, "prefect-aws": {"array_bytes": MB100}},
+        rounds=1,
+    ),
 )
 
 _QUICK = {"batches": 2, "calls": 2, "repeats": 3, "items": 10, "tasks": 20, "largest": 10}

@@ -10,7 +10,7 @@ import sys
 import venv
 from pathlib import Path
 
-from catalogue import PEERS, VERSIONS_SHOWN
+from catalogue import EXTRAS, PEERS, SWIFT, VERSIONS_SHOWN
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -27,11 +27,12 @@ def python_of(folder: Path, peer: str) -> Path:
 
 
 def prepare(folder: Path, peer: str) -> None:
-    """Make the environment of a peer, unless it is there with what it needs."""
+    """Make the environment of a peer, or of the S3 server, unless it is there with what it needs."""
     mark = folder / peer / "benchmark.json"
+    packages = SWIFT if peer == "swift" else PEERS[peer]
     wanted = {
         "python": sys.version,
-        "packages": list(PEERS[peer]),
+        "packages": list(packages),
         "source": _source_digest() if peer == "kept" else None,
     }
     if mark.exists() and json.loads(mark.read_text()) == wanted:
@@ -40,10 +41,10 @@ def prepare(folder: Path, peer: str) -> None:
     known = json.loads(mark.read_text()) if mark.exists() else {}
     if known.get("python") != sys.version or known.get("packages") != wanted["packages"]:
         venv.create(folder / peer, clear=True, with_pip=True)
-        _pip(folder, peer, *PEERS[peer])
+        _pip(folder, peer, *packages)
     if peer == "kept":
         # A wheel, as users get it: an editable install finds its modules in another way.
-        _pip(folder, peer, str(CHECKOUT))
+        _pip(folder, peer, f"{CHECKOUT}[{EXTRAS}]")
         _pip(folder, peer, "--force-reinstall", "--no-deps", str(CHECKOUT))
     mark.write_text(json.dumps(wanted))
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
@@ -14,10 +13,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 
 from environments import python_of
+from servers import NotServed, Servers, free_port
 
 HERE = Path(__file__).resolve().parent
 NAMES = {
@@ -51,6 +52,12 @@ class Bench:
     folder: Path
     timeout: float
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    turns: int = 0
+
+    @cached_property
+    def servers(self) -> Servers:
+        """Those of the far cases, started when the first turn needs them."""
+        return Servers(folder=self.folder / "servers", swift=python_of(self.environments, "swift").parent)
 
     def turn(self, how: str, case: str, peer: str, sizes: dict[str, int]) -> Outcome:
         """One turn of one peer at one case, in a store of its own that is removed after it."""
@@ -64,6 +71,8 @@ class Bench:
             return Outcome(figures=figures, took=perf_counter() - start, logged_bytes=logged)
         except subprocess.TimeoutExpired as error:
             raise Trouble(f"not done after {error.timeout:.0f} s") from error
+        except NotServed as error:
+            raise Trouble(str(error)) from error
         finally:
             self.end_leftovers()
             shutil.rmtree(home, ignore_errors=True)
@@ -76,11 +85,17 @@ class Bench:
         if how == "fresh_served":
             with self._prefect_server(home) if peer == "prefect" else _nothing() as served:
                 return self._fresh(peer, sizes["repeats"], home, served)
-        return self._worker(peer, case, sizes, home)
+        if how == "far":
+            self.turns += 1
+            return self._worker("far", peer, case, sizes, home, self.servers.settings(f"bucket-{self.turns}"))
+        return self._worker("cases", peer, case, sizes, home, {})
 
-    def _worker(self, peer: str, case: str, sizes: dict[str, int], home: Path) -> dict[str, list[float]]:
-        script = str(HERE / f"cases_{peer}.py")
-        output = self._run([str(python_of(self.environments, peer)), script, case, json.dumps(sizes)], peer, home)
+    def _worker(
+        self, worker: str, peer: str, case: str, sizes: dict[str, int], home: Path, settings: dict[str, str]
+    ) -> dict[str, list[float]]:
+        script = str(HERE / f"{worker}_{peer.replace('-', '_')}.py")
+        command = [str(python_of(self.environments, peer)), script, case, json.dumps(sizes)]
+        output = self._run(command, peer, home, settings)
         return dict(json.loads(output.splitlines()[-1])["figures"])
 
     def _fresh(self, peer: str, repeats: int, home: Path, settings: dict[str, str]) -> dict[str, list[float]]:
@@ -135,28 +150,28 @@ class Bench:
 
     def _environment(self, peer: str, home: Path) -> dict[str, str]:
         """The machine's environment less anybody's settings, and the few that a private run needs."""
-        theirs = ("KEPT_", "PREFECT_", "PYTHON", "JOBLIB_")
+        theirs = ("KEPT_", "PREFECT_", "PYTHON", "JOBLIB_", "AWS_")
         env = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
         env |= {"BENCHMARK_RUN_ID": self.run_id, "BENCHMARK_STORE": str(home / "store"), "DO_NOT_TRACK": "1"}
         if peer == "kept":
             env["KEPT_HOME"] = str(home / "kept")
-        if peer == "prefect":
+        if peer.startswith("prefect"):
             env |= {
-                "PREFECT_HOME": str(self._prefect_home(home)),
+                "PREFECT_HOME": str(self._prefect_home(peer, home)),
                 "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
                 # 20 s by default, which a busy machine may exceed.
                 "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
             }
         return env
 
-    def _prefect_home(self, home: Path) -> Path:
+    def _prefect_home(self, peer: str, home: Path) -> Path:
         """A home whose database exists already, as any user has from the second script on."""
-        mine, template = home / "prefect", self.folder / "prefect-template"
+        mine, template = home / "prefect", self.folder / f"{peer}-template"
         if home != template and not mine.exists():
             if not template.exists():
                 template.mkdir()
-                command = [str(python_of(self.environments, "prefect")), str(HERE / "fresh_prefect.py")]
-                self._run(command, "prefect", template)
+                command = [str(python_of(self.environments, peer)), str(HERE / "fresh_prefect.py")]
+                self._run(command, peer, template)
                 self.end_leftovers()
                 shutil.rmtree(template / "prefect" / "storage", ignore_errors=True)
             shutil.copytree(template / "prefect", mine)
@@ -165,7 +180,7 @@ class Bench:
     @contextmanager
     def _prefect_server(self, home: Path) -> Iterator[dict[str, str]]:
         """Prefect's own server on loopback, and the setting that has scripts use it."""
-        port = _free_port()
+        port = free_port()
         command = [
             str(python_of(self.environments, "prefect").with_name("prefect")),
             "server", "start", "--host", "127.0.0.1", "--port", str(port),
@@ -180,6 +195,12 @@ class Bench:
             server.terminate()
             with suppress(subprocess.TimeoutExpired):
                 server.wait(10)
+
+    def end(self) -> None:
+        """End the servers and what else is left."""
+        if "servers" in vars(self):
+            self.servers.stop()
+        self.end_leftovers()
 
     def end_leftovers(self) -> None:
         """End each process that carries the mark of this run: asked first, then killed, by its id."""
@@ -210,12 +231,6 @@ def _nothing() -> Iterator[dict[str, str]]:
 def _last_line(home: Path) -> str:
     lines = (home / "log").read_text(errors="replace").strip().splitlines()
     return lines[-1] if lines else "it ended without a word"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_until_served(url: str) -> None:

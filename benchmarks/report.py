@@ -15,8 +15,23 @@ from typing import Any
 from catalogue import CASES, Case, Row
 from environments import CHECKOUT
 
-SCALES = {"us": (1e6, "us"), "ms": (1e3, "ms"), "s": (1.0, "s"), "B": (1.0, "B"), "x": (1.0, "x")}
-TITLES = {"kept": "kept", "prefect": "Prefect", "joblib": "joblib", "diskcache": "diskcache"}
+SCALES = {
+    "us": (1e6, " us"),
+    "ms": (1e3, " ms"),
+    "s": (1.0, " s"),
+    "B": (1.0, " B"),
+    "MB": (1e-6, " MB"),
+    "x": (1.0, " x"),
+    "n": (1.0, ""),
+}
+TITLES = {
+    "kept": "kept",
+    "prefect": "Prefect",
+    "prefect-aws": "Prefect, prefect-aws",
+    "joblib": "joblib",
+    "diskcache": "diskcache",
+}
+HEADINGS = {"embedded": "Stores of one machine", "far": "Stores and locks that are shared"}
 
 
 @dataclass(kw_only=True)
@@ -68,17 +83,16 @@ def markdown(results: Results) -> str:
         "",
         "Each figure is the median over the rounds of each round's median. `12x`: twelve times kept's.",
         "",
-        *_table(results, ["work", *(TITLES[peer] for peer in results.peers), "kept must", "met"], _main_cells),
-        "",
+        *_tables(results, "##", ["kept must", "met"], _main_cells),
         "## Spread",
         "",
         "The least and the greatest of the rounds' medians.",
         "",
-        *_table(results, ["work", *(TITLES[peer] for peer in results.peers)], _spread_cells),
+        *_tables(results, "###", [], _spread_cells),
     ]
     troubles = [turn for turn in results.turns if "trouble" in turn]
     if troubles:
-        lines += ["", "## What failed", ""]
+        lines += ["## What failed", ""]
         lines += [f"- {t['case']}, {t['peer']}, round {t['round']}: {t['trouble']}" for t in troubles]
     return "\n".join(lines) + "\n"
 
@@ -91,22 +105,34 @@ def _facts(results: Results) -> Iterable[tuple[str, str]]:
     yield "versions", ", ".join(f"{name} {version}" for name, version in results.versions.items())
 
 
-def _table(results: Results, head: list[str], cells: Any) -> list[str]:
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for case in CASES:
-        for row in case.rows:
-            if any(results.medians(case, row, peer) for peer in results.peers):
-                lines.append("| " + " | ".join([row.title, *cells(results, case, row)]) + " |")
+def _tables(results: Results, level: str, columns: list[str], cells: Any) -> list[str]:
+    """A table for each group that was measured, of the peers that take part in it."""
+    lines: list[str] = []
+    for group, heading in HEADINGS.items():
+        measured = [
+            (case, row)
+            for case in CASES
+            for row in case.rows
+            if case.group == group and any(results.medians(case, row, peer) for peer in results.peers)
+        ]
+        if measured:
+            peers = [peer for peer in results.peers if any(peer in case.sizes for case, _ in measured)]
+            head = ["work", *(TITLES[peer] for peer in peers), *columns]
+            lines += [f"{level} {heading}", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+            lines += [
+                "| " + " | ".join([row.title, *cells(results, peers, case, row)]) + " |" for case, row in measured
+            ]
+            lines.append("")
     return lines
 
 
-def _main_cells(results: Results, case: Case, row: Row) -> list[str]:
+def _main_cells(results: Results, peers: list[str], case: Case, row: Row) -> list[str]:
     ours = results.medians(case, row, "kept")
     cells = []
-    for peer in results.peers:
+    for peer in peers:
         found = results.medians(case, row, peer)
         cell = shown(median(found), row) if found else "-"
-        if peer != "kept" and found and ours and row.unit != "x" and median(ours) > 0:
+        if peer != "kept" and found and ours and row.unit not in "xn" and median(ours) > 0:
             cell += f" ({_times(median(found) / median(ours))})"
         cells.append(f"**{cell}**" if peer == "kept" and found else cell)
     if row.budget is None:
@@ -115,9 +141,9 @@ def _main_cells(results: Results, case: Case, row: Row) -> list[str]:
     return [*cells, f"<= {shown(row.budget, row)}", met]
 
 
-def _spread_cells(results: Results, case: Case, row: Row) -> list[str]:
+def _spread_cells(results: Results, peers: list[str], case: Case, row: Row) -> list[str]:
     cells = []
-    for peer in results.peers:
+    for peer in peers:
         found = results.medians(case, row, peer)
         cells.append(f"{shown(min(found), row)} to {shown(max(found), row)}" if found else "-")
     return cells
@@ -129,7 +155,7 @@ def shown(value: float, row: Row) -> str:
     number = value * scale
     digits = 0 if abs(number) >= 100 else 1 if abs(number) >= 10 else 2
     number = round(number, digits) + 0.0  # never "-0.00"
-    return f"{number:,.{digits}f} {unit}"
+    return f"{number:,.{digits}f}{unit}"
 
 
 def _times(ratio: float) -> str:

@@ -23,20 +23,22 @@ from catalogue import CASES, PEERS, Case, sizes_of
 from processes import Bench, Trouble
 
 HERE = Path(__file__).resolve().parent
+_NAMES = [*dict.fromkeys(c.group for c in CASES), *(c.name for c in CASES)]
 
 
 def main() -> int:
     """Set up, measure, write; 1 if anything could not be measured."""
     options = _options()
     options.envs.mkdir(parents=True, exist_ok=True)
-    for peer in options.peers:
+    far = any(case.how == "far" for case in options.cases)
+    for peer in [*options.peers, *(["swift"] if far else [])]:
         environments.prepare(options.envs, peer)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=options.work or options.envs))
     bench = Bench(environments=options.envs, folder=folder, timeout=options.timeout)
     try:
         results = _measure(bench, options)
     finally:
-        bench.end_leftovers()
+        bench.end()
         shutil.rmtree(folder, ignore_errors=True)
     _write(results, options)
     return int(any("trouble" in turn for turn in results.turns))
@@ -101,7 +103,7 @@ def _write(results: report.Results, options: argparse.Namespace) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure kept side by side with its peers.")
-    parser.add_argument("--cases", help="names, comma between (default: all): " + ", ".join(c.name for c in CASES))
+    parser.add_argument("--cases", help="names or groups, comma between (default: all): " + ", ".join(_NAMES))
     parser.add_argument("--peers", help="names, comma between (default: all): " + ", ".join(PEERS))
     parser.add_argument("--rounds", type=int, help="turns of each peer at each case (default: 3; 1 if --quick)")
     parser.add_argument("--quick", action="store_true", help="small sizes: to see that it works, not to quote")
@@ -112,8 +114,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="where the report goes (default: here if whole, else in --envs)")
     options = parser.parse_args()
     whole = not (options.cases or options.peers or options.quick)
-    options.cases = [c for c in CASES if c.name in _chosen(parser, options.cases, [c.name for c in CASES])]
-    options.peers = [p for p in PEERS if p in _chosen(parser, options.peers, list(PEERS))]
+    cases = _chosen(parser, options.cases, _NAMES)
+    options.cases = [c for c in CASES if c.name in cases or c.group in cases]
+    taking_part = [p for p in PEERS if any(p in c.sizes for c in options.cases)]
+    options.peers = [p for p in taking_part if p in _chosen(parser, options.peers, list(PEERS))]
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.timeout = options.timeout or (3600 if options.full else 300)
     options.out = options.out or (HERE if whole else options.envs)

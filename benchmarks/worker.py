@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -72,10 +73,16 @@ def _status(field: str) -> int:
     raise SystemExit(f"no {field} in /proc/self/status: the memory cases need Linux")
 
 
-def in_another_process(case: str, sizes: Sizes) -> None:
-    """Run a case of this worker in a process of its own and forget its figures: it fills the store."""
+def in_another_process(case: str, sizes: Sizes, **settings: str) -> Figures:
+    """Run a case of this worker in a process of its own, which may be to fill the store only."""
     command = [sys.executable, sys.argv[0], case, json.dumps(dict(sizes))]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | settings)
+    return dict(json.loads(done.stdout.splitlines()[-1])["figures"])
+
+
+def elsewhere(case: str, sizes: Sizes) -> Figures:
+    """The same as on another machine: with a home of its own."""
+    return in_another_process(case, sizes, KEPT_HOME=os.environ["BENCHMARK_STORE"] + "-elsewhere")
 
 
 def main(cases: Mapping[str, Callable[[Sizes], Figures]]) -> None:
