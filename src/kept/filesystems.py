@@ -16,11 +16,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
+from kept.blocks.plain import PlainBlock
 from kept.exceptions import ConfigurationError
 from kept.utilities.effects import in_thread
-from kept.utilities.fields import Fields
 
 T = TypeVar("T")
 
@@ -39,8 +39,10 @@ class PathNotFoundError(FileNotFoundError, ValueError):
         return (type(self), (self.path,))
 
 
-class ReadableFileSystem(Fields, ABC):
-    """Files that can be read."""
+class ReadableFileSystem(PlainBlock, ABC):
+    """Files that can be read; a block, so that it can be saved under a name."""
+
+    _is_block_base: ClassVar[bool] = True
 
     @abstractmethod
     def read_path(self, path: str) -> bytes:
@@ -53,6 +55,8 @@ class ReadableFileSystem(Fields, ABC):
 
 class WritableFileSystem(ReadableFileSystem):
     """Files that can be read and written."""
+
+    _is_block_base: ClassVar[bool] = True
 
     @abstractmethod
     def write_path(self, path: str, content: bytes) -> Any:
@@ -73,6 +77,8 @@ class LocalFileSystem(WritableFileSystem):
     >>> files.read_path("a/hello.txt"), list(files.list_paths("a"))
     (b'hello', ['a/hello.txt'])
     """
+
+    _block_type_name: ClassVar[str] = "Local File System"
 
     basepath: str | None = None
     """The folder, `~` allowed; None for the current one."""
@@ -187,6 +193,9 @@ class RemoteFileSystem(WritableFileSystem):
 
     Needs `pip install fsspec` and the package for the URL's scheme.
     """
+
+    _block_type_name: ClassVar[str] = "Remote File System"
+    _secret_fields: ClassVar[frozenset[str]] = frozenset({"settings"})
 
     basepath: str
     """The URL under which all paths are."""

@@ -36,7 +36,7 @@ class Block(Savable, BaseModel):
     (Cube(edge_length_inches=2.25), Cube(edge_length_inches=2.25))
     """
 
-    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True, arbitrary_types_allowed=True)
 
     _is_block_base: ClassVar[bool] = True
     _block_document_name: str | None = None
@@ -56,6 +56,10 @@ class Block(Savable, BaseModel):
         if type(self) is not type(other) or not isinstance(other, Block):
             return NotImplemented
         return self.__dict__ == other.__dict__ and self.__pydantic_extra__ == other.__pydantic_extra__
+
+    @classmethod
+    def _loads(cls, found: type[Savable]) -> bool:
+        return cls is Block or issubclass(found, cls)  # file systems are blocks without being pydantic's
 
     def _block_values(self, writer: Writer) -> dict[str, Any]:
         values = {name: self.__dict__[name] for name in type(self).model_fields if name in self.__dict__}

@@ -102,16 +102,13 @@ class Savable:
         Raises:
             InvalidNameError: no slug can be made of its name, or the one that it has is none.
         """
-        name = cls._own("_block_type_name")
-        # Words of a name are kept as they are; those of a class begin with capitals: S3Bucket, HTTPProxy.
-        words = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", _origin(cls).__name__)
-        slug = cls._own("_block_type_slug") or _dashed(words)
+        slug = cls._slug()
         if not documents.is_reference(f"{slug}/x"):
             raise InvalidNameError(
                 f"The slug of the block type {_origin(cls).__name__} can't be {slug!r}: set _block_type_slug to "
                 "lowercase letters, digits and dashes."
             )
-        return str(slug)
+        return slug
 
     @classmethod
     def get_description(cls) -> str | None:
@@ -123,6 +120,13 @@ class Savable:
     def get_code_example(cls) -> str | None:
         """How this type of block is used: its `_code_example`, if it has one."""
         return cast("str | None", cls._own("_code_example"))
+
+    @classmethod
+    def _slug(cls) -> str:
+        name = cls._own("_block_type_name")
+        # Words of a name are kept as they are; those of a class begin with capitals: S3Bucket, HTTPProxy.
+        words = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", _origin(cls).__name__)
+        return str(cls._own("_block_type_slug") or _dashed(words))
 
     @classmethod
     def _own(cls, name: str) -> Any:
@@ -156,6 +160,11 @@ class Savable:
     def _remember(self, name: str | None, id: UUID | None) -> None:
         self._block_document_name = name
         self._block_document_id = id
+
+    @classmethod
+    def _loads(cls, found: type[Savable]) -> bool:
+        """Whether a block of that type is one of this."""
+        return issubclass(found, cls)
 
     def _block_values(self, write: Writer) -> dict[str, Any]:
         """The fields as JSON has them."""
@@ -218,7 +227,7 @@ def _is_saved_as(block: Savable, name: str) -> bool:
 
 def _from_document(document: dict[str, Any], cls: type[S], shown: str, validate: bool) -> S:
     found = _class_of(document, cls, shown)
-    if not issubclass(found, cls):
+    if not cls._loads(found):
         raise ConfigurationError(f"The block {shown} is a {found.__name__}, and no {cls.__name__}.")
     reader = Reader(document.get("key"), functools.partial(_read_nested, shown))
     return _made(found, reader, document["fields"], shown, validate)
@@ -272,13 +281,13 @@ def _class_of(described: dict[str, Any], asked: type[Savable], shown: str) -> ty
 
 def _attribute(module: Any, qualname: str, slug: str) -> type[Savable] | None:
     found = functools.reduce(lambda place, name: getattr(place, name, None), qualname.split("."), module)
-    fits = isinstance(found, type) and issubclass(found, Savable) and found.get_block_type_slug() == slug
+    fits = isinstance(found, type) and issubclass(found, Savable) and found._slug() == slug
     return found if fits else None
 
 
 def _living(slug: str) -> type[Savable] | None:
     """The class of this slug that was defined last in this process, such as in a notebook."""
-    return next((cls for cls in reversed([*classes()]) if cls.get_block_type_slug() == slug), None)
+    return next((cls for cls in reversed([*classes()]) if cls._slug() == slug), None)
 
 
 def classes(above: type[Savable] = Savable) -> Iterator[type[Savable]]:

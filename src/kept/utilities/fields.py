@@ -41,7 +41,16 @@ class Fields:
         for name in known:
             if name not in options and not hasattr(type(self), name):
                 raise ConfigurationError(f"{type(self).__name__} needs the option {name!r}: {name}=...")
-        self.__dict__.update(options)
+        self.__dict__.update({name: self._hidden(name, value) for name, value in options.items()})
+
+    @classmethod
+    def _hidden(cls, name: str, value: Any) -> Any:
+        """A text or bytes for a field of pydantic's SecretStr or the like: in its wrapper, which does not show it."""
+        if not isinstance(value, (str, bytes)) or "Secret" not in str(_annotation(cls, name)):
+            return value
+        hint = typing.get_type_hints(cls)[name]
+        wrappers = [each for each in (hint, *typing.get_args(hint)) if hasattr(each, "get_secret_value")]
+        return wrappers[0](value) if wrappers else value
 
     @classmethod
     def fields(cls) -> list[str]:
@@ -72,7 +81,13 @@ class Fields:
         return f"{type(self).__name__}({options})"
 
     def _state(self) -> dict[str, Any]:
-        return {**{name: getattr(self, name, None) for name in self.fields()}, **self.__dict__}
+        whole = {**{name: getattr(self, name, None) for name in self.fields()}, **self.__dict__}
+        # Under which name a block was saved is not what it is.
+        return {name: value for name, value in whole.items() if not name.startswith("_block_document_")}
+
+
+def _annotation(cls: type, name: str) -> Any:
+    return next((each[name] for base in cls.__mro__ if name in (each := vars(base).get("__annotations__", {}))), None)
 
 
 def _replace_field(cls: type, name: str, field: Any) -> None:
