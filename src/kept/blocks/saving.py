@@ -230,7 +230,7 @@ def _from_document(document: dict[str, Any], cls: type[S], shown: str, validate:
     if not cls._loads(found):
         raise ConfigurationError(f"The block {shown} is a {found.__name__}, and no {cls.__name__}.")
     reader = Reader(document.get("key"), functools.partial(_read_nested, shown))
-    return _made(found, reader, document["fields"], shown, validate)
+    return cast(S, _made(found, reader, document["fields"], shown, validate))
 
 
 def _read_nested(shown: str, reader: Reader, mark: str, content: Any) -> Savable:
