@@ -18,7 +18,7 @@ from pathlib import Path
 from time import perf_counter
 
 from environments import python_of
-from servers import NotServed, Servers, free_port
+from servers import NotServed, Servers, free_ports
 
 HERE = Path(__file__).resolve().parent
 NAMES = {
@@ -52,12 +52,11 @@ class Bench:
     folder: Path
     timeout: float
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    turns: int = 0
 
     @cached_property
     def servers(self) -> Servers:
         """Those of the far cases, started when the first turn needs them."""
-        return Servers(folder=self.folder / "servers", swift=python_of(self.environments, "swift").parent)
+        return Servers(folder=self.folder / "servers", home=self.environments / "swift")
 
     def turn(self, how: str, case: str, peer: str, sizes: dict[str, int]) -> Outcome:
         """One turn of one peer at one case, in a store of its own that is removed after it."""
@@ -86,8 +85,7 @@ class Bench:
             with self._prefect_server(home) if peer == "prefect" else _nothing() as served:
                 return self._fresh(peer, sizes["repeats"], home, served)
         if how == "far":
-            self.turns += 1
-            return self._worker("far", peer, case, sizes, home, self.servers.settings(f"bucket-{self.turns}"))
+            return self._worker("far", peer, case, sizes, home, self.servers.settings())
         return self._worker("cases", peer, case, sizes, home, {})
 
     def _worker(
@@ -180,7 +178,7 @@ class Bench:
     @contextmanager
     def _prefect_server(self, home: Path) -> Iterator[dict[str, str]]:
         """Prefect's own server on loopback, and the setting that has scripts use it."""
-        port = free_port()
+        (port,) = free_ports(1)
         command = [
             str(python_of(self.environments, "prefect").with_name("prefect")),
             "server", "start", "--host", "127.0.0.1", "--port", str(port),

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 
 def need(present: Any, what: str, cure: str) -> None:
     """Skip the test where `what` is not present, save in CI: there all is installed, so a test that skips is broken."""
     if present:
         return
+    import pytest  # the benchmarks start these servers too, where there is no pytest
+
     sentence = f"needs {what}, which is not here: {cure}"
     if os.environ.get("CI") == "true":
         pytest.fail(sentence, pytrace=False)

@@ -10,6 +10,7 @@ import getpass
 import os
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.servers.needs import end, free_ports, listening, until
@@ -39,11 +40,17 @@ def swift_home() -> Path | None:
 
 
 class Swift(S3):
-    """A server of its own, in `folder`, with one replica; `kill()` and `start()` keep its address and its objects."""
+    """A server of its own, in `folder`, with one replica; `kill()` and `start()` keep its address and its objects.
 
-    def __init__(self, home: Path, folder: Path) -> None:
+    Arguments:
+        filters: what requests pass first, by name: modules in `filters_path` with a `factory` for PasteDeploy.
+    """
+
+    def __init__(self, home: Path, folder: Path, filters: Sequence[str] = (), filters_path: str = "") -> None:
         self.home = home
         self.folder = folder
+        self.filters = filters
+        self.environ = {**os.environ, "SWIFT_DIR": str(folder), "PYTHONPATH": filters_path}
         self.ports = dict(zip([*_SERVERS, "proxy"], free_ports(4), strict=True))
         self.processes: list[subprocess.Popen[bytes]] = []
         super().__init__(f"http://127.0.0.1:{self.ports['proxy']}", "keptaccess:x", "keptsecret0123456789")
@@ -54,8 +61,7 @@ class Swift(S3):
         for name in self.ports:
             with (self.folder / f"{name}.log").open("ab") as log:
                 command = [str(self.home / f"bin/swift-{name}-server"), str(self.folder / f"{name}.conf")]
-                environment = {**os.environ, "SWIFT_DIR": str(self.folder), "PYTHONPATH": ""}
-                started = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+                started = subprocess.Popen(command, stdout=log, stderr=log, env=self.environ, start_new_session=True)
             self.processes.append(started)
         until(self._answers, f"Swift does not answer:\n{self._log()}")
 
@@ -86,13 +92,15 @@ class Swift(S3):
             "tempauth": f"user_{self.access_key.replace(':', '_')} = {self.secret_key} .admin\n",
             "versioned_writes": "allow_versioned_writes = true\nallow_object_versioning = true\n",
         }
-        pipeline = f"[pipeline:main]\npipeline = {' '.join(_FILTERS)} proxy-server\n"
+        first, *others = _FILTERS  # the first catches the errors of the others
+        pipeline = f"[pipeline:main]\npipeline = {' '.join([first, *self.filters, *others])} proxy-server\n"
         application = "[app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\n"
         filters = [f"[filter:{name}]\nuse = egg:swift#{name}\n{options.get(name, '')}" for name in _FILTERS]
+        filters += [f"[filter:{name}]\npaste.filter_factory = {name}:factory\n" for name in self.filters]
         self._write("proxy.conf", self._common("proxy") + pipeline + application + "".join(filters))
         rings = [text for name in _SERVERS for text in (name, str(self.ports[name]))]
         command = [str(self.home / "bin/python"), "-c", _RINGS, str(self.folder), *rings]
-        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": ""})
+        subprocess.run(command, check=True, capture_output=True, env=self.environ)
 
     def _common(self, name: str) -> str:
         where = f"bind_ip = 127.0.0.1\nbind_port = {self.ports[name]}\nswift_dir = {self.folder}\n"
