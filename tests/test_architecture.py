@@ -98,6 +98,10 @@ LAZY_IMPORTS = {
     ("logging.colors", "rich.style"): "40 ms, which only styles of the user's own need",
     ("logging.configuration", "logging.config"): "15 ms, which only a configuration of the user's own needs",
     ("logging.configuration", "yaml"): "15 ms, which only a logging.yml needs",
+    ("store.aws", "configparser"): "2 ms, which only those with AWS files need",
+    ("store.bucket", "obstore"): "an optional library, and it starts threads",
+    ("store.bucket", "obstore.auth.boto3"): "an optional library, for single sign-on and roles only",
+    ("store.bucket", "boto3"): "an optional library, for single sign-on and roles only",
     ("store.mapping", "ctypes"): "only large results are mapped",
 }
 

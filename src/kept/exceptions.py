@@ -13,6 +13,8 @@
     ├── HashError (TypeError)                a value without stable content
     ├── SerializationError                   a value that can't become bytes, or bytes that can't become a value
     ├── StoreError                           the store can't do what was asked: full disk, no permission, ...
+    │   ├── StoreUnreachable                 its server does not answer, or not now
+    │   ├── StoreUnsupported                 its server has no such operation
     │   └── StoreVersionError                written by a newer version of kept
     ├── LockError                            a lock that can't be taken or is not held
     │   └── LockNotHeldError (ValueError)    released by who does not hold it
@@ -83,6 +85,14 @@ class SerializationError(KeptException):
 
 class StoreError(KeptException):
     """The store can't do what was asked."""
+
+
+class StoreUnreachable(StoreError):
+    """The server of the store does not answer, or says that it can't just now."""
+
+
+class StoreUnsupported(StoreError):
+    """The server of the store has no such operation."""
 
 
 class StoreVersionError(StoreError):

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from kept.exceptions import ConfigurationError, StoreError
 from kept.filesystems import LocalFileSystem
+from kept.store.bucket import Bucket
 from kept.store.completing import completed
 from kept.store.digests import PREFIX, digest_of, is_digest
 from kept.store.entry import Entry, Miss
@@ -96,9 +97,11 @@ class ObjectBlobs:
         self.prefix = prefix
 
     def put(self, chunks: Sequence[bytes | memoryview]) -> str:
-        content = b"".join(chunks)
-        digest = digest_of([content], len(content))
-        _write(self.filesystem, self._path(digest), content)
+        digest = digest_of(chunks, sum(memoryview(chunk).nbytes for chunk in chunks))
+        if write := getattr(self.filesystem, "write_chunks", None):
+            write(self._path(digest), chunks)
+        else:
+            _write(self.filesystem, self._path(digest), b"".join(chunks))
         return digest
 
     def open(self, digest: str) -> memoryview | Miss:
@@ -114,16 +117,23 @@ class ObjectBlobs:
             _delete(self.filesystem, self._path(digest))
 
     def scan(self) -> Iterator[tuple[str, int]]:
-        for path in _list(self.filesystem, self.prefix):
+        for path, size in self._sizes():
             digest = PREFIX + path.rsplit("/", 1)[-1].removeprefix("b3-")
-            if is_digest(digest):
-                content = _read(self.filesystem.read_path, path)
-                if not isinstance(content, Miss) and (content or digest_of([], 0) == digest):
-                    yield digest, len(content)
+            if is_digest(digest) and (size or digest_of([], 0) == digest):
+                yield digest, size
+
+    def _sizes(self) -> Iterator[tuple[str, int]]:
+        if list_sizes := getattr(self.filesystem, "list_sizes", None):
+            yield from list_sizes(self.prefix)
+            return
+        for path in _list(self.filesystem, self.prefix):
+            content = _read(self.filesystem.read_path, path)
+            if not isinstance(content, Miss):
+                yield path, len(content)
 
     def _view(self, path: str) -> memoryview | Miss:
-        # Not for its subclasses: one that redefines `read_path` means blobs too.
-        if type(self.filesystem) is LocalFileSystem:
+        # Not for their subclasses: one that redefines `read_path` means blobs too.
+        if type(self.filesystem) in (LocalFileSystem, Bucket):
             return _read(self.filesystem.view_path, path)
         content = _read(self.filesystem.read_path, path)
         return content if isinstance(content, Miss) else memoryview(bytearray(content))
@@ -187,6 +197,8 @@ def _read(verb: Callable[[str], T], path: str) -> T | Miss:
         raise StoreError(f"{path!r} can't be read: {error}") from error
     except (FileNotFoundError, KeyError):
         return _NOT_KEPT
+    except StoreError:
+        raise
     except Exception as error:
         if _says_not_found(error):
             return _NOT_KEPT
@@ -227,6 +239,8 @@ def _list(filesystem: Any, prefix: str) -> list[str]:
 def _attempt(what: str, action: Callable[[], Any]) -> Any:
     try:
         return completed(action())
+    except StoreError:
+        raise
     except Exception as error:
         raise StoreError(f"{what}: {_reason(error)}") from error
 
