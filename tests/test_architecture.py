@@ -38,6 +38,7 @@ UNITS = (
     "locking",
     # 3 records
     "history",
+    "run_notes",
     "context",
     "storage",
     "results",

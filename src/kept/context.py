@@ -17,6 +17,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from kept.exceptions import MissingContextError, ParameterTypeError
+from kept.run_notes import RunNotes
 
 if TYPE_CHECKING:
     from kept.states import State
@@ -133,7 +134,16 @@ class RunContext:
 class FlowRunContext(RunContext):
     """The context of a flow run: `flow`, `flow_run`, `parameters`, its task runner and what its tasks inherit."""
 
-    __slots__ = ("flow", "flow_run", "materialized", "parameters", "persist_result", "result_store", "task_runner")
+    __slots__ = (
+        "flow",
+        "flow_run",
+        "materialized",
+        "notes",
+        "parameters",
+        "persist_result",
+        "result_store",
+        "task_runner",
+    )
 
     def __init__(
         self,
@@ -151,6 +161,8 @@ class FlowRunContext(RunContext):
         self.flow_run = flow_run
         # The runs that made assets: their ids, what they returned, the keys of the assets.
         self.materialized: list[tuple[str, Any, list[str]]] = []
+        around = flow_context_of(parent)
+        self.notes: RunNotes = RunNotes() if around is None else around.notes
         self.parameters = parameters or {}
         self.task_runner = task_runner
         self.persist_result = persist_result

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from kept.context import FlowRunContext, TaskRunContext, current_run, new_id
+from kept.context import FlowRunContext, TaskRunContext, current_run, flow_context_of, new_id
 from kept.exceptions import (
     ConfigurationError,
     KeptException,
@@ -23,6 +23,7 @@ from kept.exceptions import (
 from kept.fingerprint import data_fingerprint
 from kept.locking.filesystem import FileSystemLockManager
 from kept.locking.memory import MemoryLockManager
+from kept.run_notes import note_published
 from kept.serializers import CompressedSerializer, PickleSerializer, Serializer
 from kept.settings import get_current_settings
 from kept.states import Loadable, moment
@@ -180,6 +181,22 @@ class ResultStore:
         """The entry at `key`, whether or not it has expired, or why there is none. Raises `StoreError`."""
         return self.entries.get(key)
 
+    def near(self, key: str) -> Entry | Miss | None:
+        """What is known here of a key of a store far away; None if that has to be asked. Raises `StoreError`."""
+        near = getattr(self.entries, "near", None)
+        return None if near is None else near(key)
+
+    def ask(self, key: str) -> Entry | Miss:
+        """The entry at `key` by what the store has now, whatever is known of it here. Raises `StoreError`."""
+        return getattr(self.entries, "ask", self.entries.get)(key)
+
+    def is_near(self, entry: Entry) -> bool:
+        """Whether the payload of an entry can be read without asking a store far away."""
+        if entry.blob is None or not self.slow:
+            return True
+        is_near = getattr(self.blobs, "is_near", None)
+        return is_near is not None and bool(is_near(entry.blob))
+
     def fetch(self, entry: Entry) -> Any:
         """A fresh copy of the value of an entry, or a `Miss` that says why it can't be had. Raises `StoreError`."""
         data: Any = entry.payload
@@ -254,7 +271,24 @@ class ResultStore:
 
     def publish(self, entries: Sequence[Entry]) -> None:
         """Make packed entries visible, all at once. Raises `StoreError`."""
-        self.entries.put(entries)
+        if not self.slow:
+            self.entries.put(entries)
+            return
+        try:
+            self.entries.put(entries)
+        finally:  # some may be there even if others are not
+            note_published(self.entries, [entry.key for entry in entries])
+            flow = flow_context_of(current_run())
+            if flow is not None and hasattr(self.entries, "flush"):
+                flow.notes.note_written(self)
+
+    def flush(self) -> int:
+        """Wait until all that was published is where it belongs; how many entries are not, for which the log says why.
+
+        Only stores that send what they are given later, while the program goes on, have anything to wait for.
+        """
+        flush = getattr(self.entries, "flush", None)
+        return 0 if flush is None else int(flush())
 
     def locks(self) -> Any:
         """Who hands out the locks on keys: the manager that was given, else files beside an embedded store.

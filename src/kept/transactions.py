@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
-from kept.context import new_id
+from kept.context import FlowRunContext, new_id
 from kept.exceptions import ConfigurationError, RollBack
 from kept.results import ResultRecord, ResultStore, get_result_store
 from kept.store.completing import completed
@@ -342,6 +342,9 @@ class BaseTransaction:
             for lost in reversed(self.children) if self.of_task else (self,):
                 yield from lost.rolling_back()
             raise
+        for store, _ in published:
+            if store.slow and not _ends_later():
+                yield from self._sending(store)
         for member in members:
             member.state = TransactionState.COMMITTED
         for member in members:
@@ -350,6 +353,13 @@ class BaseTransaction:
         if cancelled is not None:
             raise cancelled
         return True
+
+    def _sending(self, store: ResultStore) -> Steps[None]:
+        """Wait until what was published is where it belongs: no flow run around will do so at its end."""
+        try:
+            yield Io(store.flush, (), True)
+        except Exception as problem:
+            self.logger.warning("What was kept in %s may not be there yet: %s", store.location, problem)
 
     def _retracting(self, store: ResultStore, entries: list[Entry]) -> Steps[None]:
         """Take back what was published, for another store has refused: what is undone must not be found as done."""
@@ -479,6 +489,12 @@ def _by_store(members: list[BaseTransaction]) -> list[tuple[ResultStore, list[En
         if member._entries and member.store is not None:
             found.setdefault(id(member.store.entries), (member.store, []))[1].extend(member._entries)
     return list(found.values())
+
+
+def _ends_later() -> bool:
+    """Whether a flow run is around, at whose end all that was published will be where it belongs."""
+    flow = FlowRunContext.get()
+    return flow is not None and not flow.notes.over
 
 
 def _forget() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kept.context import FlowRun, FlowRunContext, current_run, current_tags, flow_context_of, new_id
-from kept.engine.effects import Steps, Wait
+from kept.engine.effects import Io, Steps, Wait
 from kept.engine.names import custom_name, two_words
 from kept.engine.plan import Identity, flow_rules
 from kept.engine.spec import FlowSpec
@@ -17,6 +17,7 @@ from kept.engine.validation import validated
 from kept.fingerprint.source import source_digest
 from kept.logging.handlers import configure
 from kept.logging.loggers import flow_runs
+from kept.run_notes import NOT_KEPT, RunNotes
 from kept.settings import get_current_settings
 from kept.states import State, StateType
 
@@ -86,6 +87,27 @@ class FlowRunSteps(RunSteps):
             while pending := self.runner.pending():
                 yield Wait(pending)
         return state
+
+    def _notes(self) -> RunNotes:
+        return self.context.notes  # type: ignore[no-any-return]
+
+    def _ended(self, state: State[Any]) -> Steps[None]:
+        if self.flow is None:
+            yield from self._done_with_stores(wait=state.type is not StateType.CRASHED)
+        yield from super()._ended(state)
+
+    def _done_with_stores(self, wait: bool) -> Steps[None]:
+        """Wait until what runs have put into stores far away is there, and tell what trouble these gave."""
+        notes = self._notes()
+        for store in notes.written if wait else ():
+            try:
+                lost, reason = (yield Io(store.flush, (), True)), "it could not be sent there"
+            except Exception as error:
+                lost, reason = 1, str(error)
+            if lost:
+                notes.trouble(NOT_KEPT, store.location, reason, lost)
+        for sentence in notes.summaries():
+            self.write(logging.WARNING, sentence)
 
     def prepare(self) -> None:
         """Check and convert the parameters, name the run, and say that it begins."""

@@ -27,6 +27,7 @@ from kept.history import RunRecord
 from kept.logging.loggers import log_run
 from kept.logging.prints import logged_prints
 from kept.results import KeptResult, Origin, ResultStore
+from kept.run_notes import NOT_KEPT, NOT_READ, RunNotes
 from kept.states import Cancelled, Crashed, Failed, Pending, State, StateType
 from kept.store import Entry, Miss
 from kept.transactions import IsolationLevel, Transaction, activate, deactivate, get_transaction
@@ -45,6 +46,7 @@ _TROUBLE = (
     "not trusted",
     "not accepted",
 )
+_NOT_KEPT = Miss("not kept yet")
 
 
 class RunSteps:
@@ -279,8 +281,12 @@ class RunSteps:
             self.decision = Bypass("the cache policy gives no key for this call")
         return identity
 
-    def _look_up(self, key: str) -> Steps[State[Any] | None]:
-        """The state of a hit; None, with the reason as the decision, if the run has to compute."""
+    def _look_up(self, key: str, afresh: bool = False) -> Steps[State[Any] | None]:
+        """The state of a hit; None, with the reason as the decision, if the run has to compute.
+
+        Arguments:
+            afresh: ask the store, whatever is known of the key.
+        """
         rules = self.rules
         if rules.refresh:
             self.decision = Run(rules.refresh)
@@ -288,15 +294,29 @@ class RunSteps:
         store = rules.store
         assert store is not None
         try:
-            found = (yield Io(store.lookup, (key,), True)) if store.slow else store.lookup(key)
+            found = (yield from self._asked(store, key, afresh)) if store.slow else store.lookup(key)
             self.decision = decision = judge(found, rules.expiration, time.time())
             if not isinstance(decision, Hit):
                 return self._miss(decision.reason)
             entry = decision.entry
-            value = (yield Io(store.fetch, (entry,), True)) if store.slow else store.fetch(entry)
+            far = store.slow and not store.is_near(entry)
+            value = (yield Io(store.fetch, (entry,), True)) if far else store.fetch(entry)
         except (Exception, SystemExit) as error:  # a user's file system may raise anything
             return self._miss(f"{_TROUBLE[0]}: {_said(error)}")
         return self._miss(value.reason) if isinstance(value, Miss) else self._hit(store, entry, value)
+
+    def _asked(self, store: ResultStore, key: str, afresh: bool) -> Steps[Entry | Miss]:
+        """What a store that is far away says of the key, which may be known here, and takes no thread then."""
+        if not afresh:
+            known = store.near(key)
+            if known is not None:
+                return known
+            if self.flow is not None and self.flow.notes.lacks(store.entries, key):
+                return _NOT_KEPT
+        found: Entry | Miss = yield Io(store.ask, (key,), True)
+        if self.flow is not None and isinstance(found, Miss) and not found.reason.startswith(_TROUBLE):
+            self.flow.notes.note_absent(store.entries, key)
+        return found
 
     def _hit(self, store: ResultStore, entry: Entry, value: Any) -> State[Any]:
         if entry.task != self.spec.key:
@@ -309,10 +329,18 @@ class RunSteps:
         self.decision = Run(reason)
         if reason.startswith(_TROUBLE):
             key = self.identity.key if self.identity else None
-            self.write(
-                logging.WARNING, f"The result kept under {key!r} is not used: {reason.rstrip('.')}. Running instead."
-            )
+            level = logging.WARNING if self._is_news(NOT_READ, reason) else logging.DEBUG
+            self.write(level, f"The result kept under {key!r} is not used: {reason.rstrip('.')}. Running instead.")
         return None
+
+    def _is_news(self, what: str, reason: str) -> bool:
+        """Count a trouble with the store; whether this run should tell of it, or the flow run has been told enough."""
+        store, notes = self.rules.store, self._notes()
+        return notes is None or store is None or notes.trouble(what, store.location, reason)
+
+    def _notes(self) -> RunNotes | None:
+        """What the flow run around remembers of stores."""
+        return None if self.flow is None else self.flow.notes
 
     def _warn_of_sharing(self, entry: Entry) -> None:
         parts = self.identity.parts if self.identity else {}
@@ -343,7 +371,7 @@ class RunSteps:
         yield Lock(locks, identity.key, self.run.id)
         self.context.locked = identity.key
         try:
-            hit = yield from self._look_up(identity.key)
+            hit = yield from self._look_up(identity.key, afresh=True)
             if hit is not None:
                 return hit
             return (yield from self._compute())
@@ -466,7 +494,9 @@ class RunSteps:
     def _say_not_kept(self, error: BaseException, how: str = "was not") -> None:
         self.not_kept = f"{type(error).__name__}: {error}"
         again = ", so the next run computes it again" if self.identity is not None else ""
-        self.write(logging.ERROR, f"The result {how} kept{again}: {_said(error)}")
+        of_store = not isinstance(error, SerializationError)
+        level = logging.DEBUG if of_store and not self._is_news(NOT_KEPT, _said(error)) else logging.ERROR
+        self.write(level, f"The result {how} kept{again}: {_said(error)}")
 
     def _record(self, state: State[Any]) -> RunRecord:
         run, identity, decision = self.run, self.identity, self.decision
