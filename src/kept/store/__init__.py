@@ -8,6 +8,7 @@ disk.py        blobs as files, loaded by memory map
 objects.py     both, over any file system or object store with `read_path` and `write_path`
 bucket.py      the verbs of a file system on S3, Google Cloud Storage and Azure;  troubles.py  refusals, in words
 addresses.py   where a bucket is, and how its server is spoken with;  aws.py  what AWS's variables and files say
+selftest.py    which promises the server of a bucket keeps
 memory.py      both, in memory
 trust.py       signed entries, accepted serializers, stores that are only read
 guard.py       one process at a time;  digests.py  how payloads are addressed

@@ -85,6 +85,11 @@ class Bucket:
     def __reduce__(self) -> tuple[Any, ...]:
         return self._travels or (bucket_at, (self.address,))
 
+    @property
+    def server(self) -> str:
+        """The address of the server."""
+        return self._connection.place.server
+
     # --- whole objects
 
     def read_path(self, path: str) -> bytes:
