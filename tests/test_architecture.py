@@ -103,6 +103,7 @@ LAZY_IMPORTS = {
     ("store.bucket", "obstore"): "an optional library, and it starts threads",
     ("store.bucket", "obstore.auth.boto3"): "an optional library, for single sign-on and roles only",
     ("store.bucket", "boto3"): "an optional library, for single sign-on and roles only",
+    ("storage", "kept.store.tiered"): "milliseconds, which only stores that are far away need",
     ("store.mapping", "ctypes"): "only large results are mapped",
 }
 

@@ -13,6 +13,7 @@
     ├── HashError (TypeError)                a value without stable content
     ├── SerializationError                   a value that can't become bytes, or bytes that can't become a value
     ├── StoreError                           the store can't do what was asked: full disk, no permission, ...
+    │   ├── StoreRefused                     its server does not allow it
     │   ├── StoreUnreachable                 its server does not answer, or not now
     │   ├── StoreUnsupported                 its server has no such operation
     │   └── StoreVersionError                written by a newer version of kept
@@ -85,6 +86,10 @@ class SerializationError(KeptException):
 
 class StoreError(KeptException):
     """The store can't do what was asked."""
+
+
+class StoreRefused(StoreError):
+    """The server of the store does not allow it: credentials that are wrong, or without the permission."""
 
 
 class StoreUnreachable(StoreError):

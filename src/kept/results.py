@@ -91,7 +91,7 @@ class KeptResult(Loadable):
     @property
     def slow(self) -> bool:
         """Whether it has to be read from a store that is far away."""
-        return self._value is self._UNREAD and self.entry.blob is not None and self.store.slow
+        return self._value is self._UNREAD and not self.store.is_near(self.entry)
 
     def load_copy(self) -> Any:
         value = self.store.fetch(self.entry)
@@ -281,6 +281,14 @@ class ResultStore:
             flow = flow_context_of(current_run())
             if flow is not None and hasattr(self.entries, "flush"):
                 flow.notes.note_written(self)
+
+    def flush(self) -> int:
+        """Wait until all that was published is where it belongs; how many entries are not, for which the log says why.
+
+        Only stores that send what they are given later, while the program goes on, have anything to wait for.
+        """
+        flush = getattr(self.entries, "flush", None)
+        return 0 if flush is None else int(flush())
 
     def flush(self) -> int:
         """Wait until all that was published is where it belongs; how many entries are not, for which the log says why.

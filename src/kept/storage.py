@@ -15,15 +15,29 @@ from kept.settings import Settings
 from kept.store import ObjectBlobs, ObjectEntries, Store, open_store
 from kept.store.addresses import SCHEMES, Address
 from kept.store.bucket import Bucket, bucket_at
+from kept.store.digests import digest_of
 
 
 def resolve_storage(storage: Any, settings: Settings) -> Store:
     """The store behind a `result_storage`, a `key_storage` or the default. Raises `ConfigurationError`.
 
-    A store that others can write to is used on the terms of the settings: signed, read-only, some serializers only.
+    A store that others can write to is used on the terms of the settings: signed, read-only, some serializers only. In
+    front of what is far away stands a local tier, with what was found there on these terms.
     """
     store = _store_of(storage, settings)
-    return store if store.private else _on_terms(store, settings)
+    if store.private:
+        return store
+    store = _on_terms(store, settings)
+    return _with_tier(store, settings) if store.address else store
+
+
+def _with_tier(store: Store, settings: Settings) -> Store:
+    # Milliseconds, which programs without such a store never need.
+    from kept.store.tiered import Tier, tiered  # noqa: PLC0415
+
+    said = settings.results
+    path, fresh = Path(said.local_tier_path), said.local_tier_fresh_seconds
+    return tiered(store, Tier(path, said.local_tier_size, fresh, said.write_behind))
 
 
 def _on_terms(store: Store, settings: Settings) -> Store:
@@ -34,7 +48,10 @@ def _on_terms(store: Store, settings: Settings) -> Store:
 
     keys = (SigningKey(said.signing_key),) if said.signing_key else ()
     accepts = tuple(_named_serializer(name) for name in said.accept_serializers)
-    return guarded(store, Terms(keys, said.read_only, accepts))
+    guard = guarded(store, Terms(keys, said.read_only, accepts))
+    # What was believed on other terms is not in the tier on these.
+    terms = " ".join((*(key.id for key in keys), *accepts))
+    return guard._replace(address=f"{store.address} {terms}") if store.address else guard
 
 
 def _named_serializer(name: str) -> str:
@@ -76,7 +93,9 @@ def store_in(bucket: Bucket) -> Store:
     store = _stores.get(bucket)
     if store is None:
         entries = ObjectEntries(bucket, prefix="entries/", verbatim=False)
-        made = Store(entries, ObjectBlobs(bucket, prefix="blobs/"), bucket.address.url, slow=True, shared=True)
+        blobs, url = ObjectBlobs(bucket, prefix="blobs/"), bucket.address.url
+        address = f"{url} at {bucket.address.connection().place.server}"
+        made = Store(entries, blobs, url, slow=True, shared=True, address=address)
         store = _stores.setdefault(bucket, made)
     return store
 
@@ -93,8 +112,21 @@ def _of_text(text: str, settings: Settings) -> Store:
 
 
 def _of_filesystem(files: Any) -> Store:
+    if isinstance(files, RemoteFileSystem) and not files.basepath.startswith("memory:"):
+        return _remote(files)
     shared = isinstance(files, LocalFileSystem)
     return Store(ObjectEntries(files), ObjectBlobs(files), repr(files), slow=True, shared=shared)
+
+
+_remotes: dict[str, Store] = {}
+
+
+def _remote(files: RemoteFileSystem) -> Store:
+    """The store behind a file system that is far away; the same object for equal ones."""
+    options = repr(sorted(files.settings.items())).encode()
+    address = f"{files.basepath} {digest_of([options], len(options))}"
+    store = Store(ObjectEntries(files), ObjectBlobs(files), repr(files), slow=True, address=address)
+    return _remotes.setdefault(address, store)
 
 
 def _path_of(text: str) -> Path:

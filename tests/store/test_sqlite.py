@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from kept.exceptions import StoreError, StoreVersionError
 from kept.store import Entry, Miss
-from kept.store.sqlite import SCHEMA_VERSION, SqliteEntries, _record
+from kept.store.sqlite import SCHEMA_VERSION, SqliteEntries, record_of
 from kept.testing import an_entry
 from tests.store.conftest import in_child, python, start
 
@@ -60,7 +60,7 @@ def test_only_the_user_can_read_the_store_whatever_the_umask(entries: SqliteEntr
 
 
 def test_a_record_is_the_same_on_every_python() -> None:
-    record = _record(an_entry(payload=b"\x00\xff", expires=2.5))
+    record = record_of(an_entry(payload=b"\x00\xff", expires=2.5))
     assert blake3(record).hexdigest()[:16] == "cb6f2324ac66c438"
 
 

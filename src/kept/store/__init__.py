@@ -10,6 +10,8 @@ bucket.py      the verbs of a file system on S3, Google Cloud Storage and Azure;
 addresses.py   where a bucket is, and how its server is spoken with;  aws.py  what AWS's variables and files say
 selftest.py    which promises the server of a bucket keeps
 memory.py      both, in memory
+tier.py        copies of both, within a bound;  tiered.py  these in front of what is far away;  behind.py  write-behind
+reach.py       what is remembered of a store that is away, or takes nothing
 trust.py       signed entries, accepted serializers, stores that are only read
 guard.py       one process at a time;  digests.py  how payloads are addressed
 """

@@ -30,7 +30,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,43 @@ class DiskBlobs:
                     if is_digest(digest):
                         yield from _sized(digest, file)
 
+    def has(self, digest: str) -> bool:
+        """Whether the blob is here and can be opened without hashing it. Raises `StoreError` for what is no digest."""
+        try:
+            return _is_sealed(os.stat(self._path(digest)), digest)
+        except OSError:
+            return False
+
     # --- writing
+
+    def receive(self, digest: str, fill: Callable[[str], bool]) -> Miss | None:
+        """Take in the blob that `fill(path)` writes to a new file; it says whether there was one. Why not, or None.
+
+        Raises:
+            StoreError: there is no room for it here, or what `fill` raises.
+        """
+        temporary = ""
+        try:
+            temporary = self._temporary()
+            if not fill(temporary):
+                return Miss(f"missing: there is no blob {digest}")
+            return self._admit(temporary, digest)
+        except OSError as error:
+            raise StoreError(self._sentence(error)) from error
+        finally:
+            _unlink(temporary)
+
+    def _admit(self, temporary: str, digest: str) -> Miss | None:
+        descriptor = os.open(temporary, os.O_RDONLY | _CLOEXEC)
+        try:
+            size = os.fstat(descriptor).st_size
+            if _hash_file(descriptor, size) != digest:
+                return Miss(f"damaged: the blob {digest} does not hold what was kept")
+            _finish(descriptor, digest, size)
+        finally:
+            os.close(descriptor)
+        _rename(temporary, self._path(digest))
+        return None
 
     def _write(self, pieces: list[memoryview], size: int) -> str:
         """Write and hash in one pass, so that the digest is that of the file whatever becomes of the value meanwhile.
@@ -136,10 +172,7 @@ class DiskBlobs:
                 digest = _write_all(descriptor, pieces, size)
                 known = self._refreshed(digest)
                 if not known:
-                    os.fchmod(descriptor, 0o400)
-                    if not _BOOT:
-                        os.fsync(descriptor)
-                    _seal(descriptor, digest, size)
+                    _finish(descriptor, digest, size)
             finally:
                 os.close(descriptor)
             if known:
@@ -249,6 +282,13 @@ def _is_sealed(status: os.stat_result, digest: str) -> bool:
 
 def _seal(descriptor: int, digest: str, size: int) -> None:
     os.utime(descriptor, ns=(time.time_ns(), _sealed_second(digest, size) * 1_000_000_000))
+
+
+def _finish(descriptor: int, digest: str, size: int) -> None:
+    os.fchmod(descriptor, 0o400)
+    if not _BOOT:
+        os.fsync(descriptor)
+    _seal(descriptor, digest, size)
 
 
 def _seal_if_allowed(descriptor: int, digest: str, size: int) -> bool:

@@ -15,6 +15,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -131,6 +132,38 @@ class ObjectBlobs:
             if not isinstance(content, Miss):
                 yield path, len(content)
 
+    def download(self, digest: str, file: str) -> bool:
+        """Write the blob, unverified, to a local file; whether there is one. In parallel parts where the file system
+        has `download_path`. Raises `StoreError`."""
+        path = self._path(digest)
+        verb = getattr(self.filesystem, "download_path", None)
+        if verb is not None:
+            # What it returns besides is no matter.
+            return not isinstance(_asked(lambda: (completed(verb(path, file)), b"")[1], path), Miss)
+        content = _read(self.filesystem.read_path, path)
+        if isinstance(content, Miss):
+            return False
+        Path(file).write_bytes(content)
+        return True
+
+    def upload(self, digest: str, file: str) -> None:
+        """Keep the content of a local file as this blob, in parallel parts where the file system has `upload_path`.
+
+        Raises `StoreError`.
+        """
+        path = self._path(digest)
+        verb = getattr(self.filesystem, "upload_path", None)
+        if verb is None:
+            _write(self.filesystem, path, Path(file).read_bytes())
+        else:
+            _attempt(f"{path!r} can't be written to {_name(self.filesystem)}", lambda: verb(path, file))
+
+    def size_of(self, digest: str) -> int | None:
+        """How many bytes are kept as this blob; None if there are none, or it can't be told without reading them."""
+        verb = getattr(self.filesystem, "size_of_path", None)
+        path = self._path(digest)
+        return None if verb is None else _attempt(f"{path!r} can't be looked for", lambda: verb(path))
+
     def _view(self, path: str) -> memoryview | Miss:
         # Not for their subclasses: one that redefines `read_path` means blobs too.
         if type(self.filesystem) in (LocalFileSystem, Bucket):
@@ -191,8 +224,12 @@ T = TypeVar("T", bytes, memoryview)
 
 
 def _read(verb: Callable[[str], T], path: str) -> T | Miss:
+    return _asked(lambda: verb(path), path)
+
+
+def _asked(action: Callable[[], T | None], path: str) -> T | Miss:
     try:
-        content: T | None = completed(verb(path))
+        content: T | None = completed(action())
     except ConfigurationError as error:
         raise StoreError(f"{path!r} can't be read: {error}") from error
     except (FileNotFoundError, KeyError):

@@ -42,12 +42,12 @@ class SqliteEntries:
             return Miss("never kept: the key is not valid Unicode")
         if row is None:
             return _NOT_KEPT
-        entry = _entry(row[0])
+        entry = entry_of(row[0])
         return entry if entry[0] == key else _DAMAGED
 
     def put(self, entries: Sequence[Entry]) -> None:
         try:
-            rows = [(_hash(entry.key), _record(entry)) for entry in entries]
+            rows = [(_hash(entry.key), record_of(entry)) for entry in entries]
         except UnicodeEncodeError as error:
             raise StoreError(f"an entry can't be kept: {error.object!r} is not valid Unicode") from error
         self._database.write(_PUT, rows)
@@ -61,7 +61,7 @@ class SqliteEntries:
         while rows := self._database.fetch_all(_SCAN, (last,)):
             last = rows[-1][0]
             for _, record in rows:
-                entry = _entry(record)
+                entry = entry_of(record)
                 if isinstance(entry, Entry):
                     yield entry
 
@@ -73,7 +73,7 @@ def _hash(key: str) -> bytes:
     return blake3(key.encode()).digest(16)
 
 
-def _record(entry: Entry) -> bytes:
+def record_of(entry: Entry) -> bytes:
     """The fields, in exact built-in types, and their CRC-32: SQLite itself would not notice a changed bit.
 
     `marshal` version 2 is the fastest encoding that is the same on every Python; a test pins it.
@@ -100,7 +100,8 @@ def _record(entry: Entry) -> bytes:
     return fields + crc32(fields).to_bytes(4, "little")
 
 
-def _entry(record: bytes) -> Entry | Miss:
+def entry_of(record: bytes) -> Entry | Miss:
+    """What `record_of` made of an entry, or why it can't be read."""
     # As Entry._make does, which would be a call in Python.
     return tuple.__new__(Entry, marshal.loads(record)) if crc32(record) == _SOUND else _DAMAGED
 

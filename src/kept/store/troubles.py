@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from kept.exceptions import StoreError, StoreUnreachable, StoreUnsupported
+from kept.exceptions import StoreError, StoreRefused, StoreUnreachable, StoreUnsupported
 
 
 class Place(NamedTuple):
@@ -34,7 +34,7 @@ class Trouble(NamedTuple):
 
     def error(self, what: str) -> StoreError:
         """The exception that says so of `what` could not be done."""
-        kinds = {"unreachable": StoreUnreachable, "unsupported": StoreUnsupported}
+        kinds = {"denied": StoreRefused, "unreachable": StoreUnreachable, "unsupported": StoreUnsupported}
         return kinds.get(self.kind, StoreError)(f"{what}: {self.why}")
 
 
