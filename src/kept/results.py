@@ -274,6 +274,8 @@ class ResultStore:
         if not self.slow:
             self.entries.put(entries)
             return
+        if self._inline_limit < 0 and (flush := getattr(self.blobs, "flush", None)):
+            flush()  # who sends the entries does not know of payloads that are sent elsewhere
         try:
             self.entries.put(entries)
         finally:  # some may be there even if others are not
@@ -281,14 +283,6 @@ class ResultStore:
             flow = flow_context_of(current_run())
             if flow is not None and hasattr(self.entries, "flush"):
                 flow.notes.note_written(self)
-
-    def flush(self) -> int:
-        """Wait until all that was published is where it belongs; how many entries are not, for which the log says why.
-
-        Only stores that send what they are given later, while the program goes on, have anything to wait for.
-        """
-        flush = getattr(self.entries, "flush", None)
-        return 0 if flush is None else int(flush())
 
     def flush(self) -> int:
         """Wait until all that was published is where it belongs; how many entries are not, for which the log says why.
