@@ -161,6 +161,14 @@ def test_a_storage_that_reads_as_a_saved_block_is_refused_with_how_to_name_a_fol
     refused(ConfigurationError, step, "result_storage", "'s3-bucket/mine'", "'./s3-bucket/mine'")
 
 
+def test_a_storage_that_is_a_bare_word_is_refused_by_the_decorator() -> None:
+    refused(
+        ConfigurationError, lambda: task(result_storage="results"), "@task", "'results'", "'./results'", "type/name"
+    )
+    policy = INPUTS.configure(key_storage="keys")
+    refused(ConfigurationError, lambda: task(cache_policy=policy), "key_storage", "'keys'", "'./keys'")
+
+
 @pytest.mark.parametrize(
     ("configuration", "words"),
     [

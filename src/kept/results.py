@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from kept.blocks import documents
 from kept.context import FlowRunContext, TaskRunContext, current_run, flow_context_of, new_id
 from kept.exceptions import (
     ConfigurationError,
@@ -133,7 +134,7 @@ class ResultStore:
 
     Arguments:
         result_storage: where payloads live: a path, a filesystem (`LocalFileSystem(...)` or any object with
-            `read_path` and `write_path`), or None for the default of the settings.
+            `read_path` and `write_path`), a URL, a saved block as type/name, or None for the default of the settings.
         metadata_storage: where entries live, if elsewhere; the same choices.
         serializer: a `Serializer` or the name of one; None for the default of the settings.
         lock_manager: who hands out locks for `SERIALIZABLE` transactions.
@@ -147,9 +148,10 @@ class ResultStore:
         lock_manager: Any = None,
     ) -> None:
         settings = get_current_settings()
-        storage = resolve_storage(result_storage, settings)
+        with documents.watching() as self._blocks:
+            storage = resolve_storage(result_storage, settings)
+            entries = resolve_storage(metadata_storage, settings) if metadata_storage else storage
         self.storage = result_storage
-        entries = resolve_storage(metadata_storage, settings) if metadata_storage else storage
         self.entries = entries.entries
         self.blobs = storage.blobs
         self.location = storage.location
@@ -176,6 +178,16 @@ class ResultStore:
             f"its serializer is {self.serializer_name}, and {self.location} accepts {only} only. "
             f"Use result_serializer={accepts[0]!r}, or another store."
         )
+
+    @property
+    def by_reference(self) -> bool:
+        """Whether saved blocks say where results are kept."""
+        return bool(self._blocks)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether a block that says where results are kept was saved again since."""
+        return documents.changed(self._blocks)
 
     def lookup(self, key: str) -> Entry | Miss:
         """The entry at `key`, whether or not it has expired, or why there is none. Raises `StoreError`."""

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from kept.blocks import documents
+from kept.blocks.documents import is_reference
+from kept.blocks.saving import Savable
 from kept.exceptions import ConfigurationError
 from kept.filesystems import LocalFileSystem, RemoteFileSystem
 from kept.serializers import Serializer
@@ -16,6 +19,12 @@ from kept.store import ObjectBlobs, ObjectEntries, Store, open_store
 from kept.store.addresses import SCHEMES, Address
 from kept.store.bucket import Bucket, bucket_at
 from kept.store.digests import digest_of
+
+PLACES = (
+    "a path, a URL such as s3://bucket/folder, a saved block as type/name, a filesystem such as "
+    "LocalFileSystem(basepath=...), or an object with read_path and write_path"
+)
+"""What results can be kept in, in words."""
 
 
 def resolve_storage(storage: Any, settings: Settings) -> Store:
@@ -64,9 +73,7 @@ def _named_serializer(name: str) -> str:
 
 def _store_of(storage: Any, settings: Settings) -> Store:
     if storage is None:
-        storage = settings.results.default_storage_block or settings.results.default_storage
-    if storage is None:
-        return open_store(Path(settings.results.local_storage_path), settings.results.store_layout)
+        return _default_store(settings)
     if isinstance(storage, Store):
         return storage
     if isinstance(storage, os.PathLike):
@@ -78,11 +85,7 @@ def _store_of(storage: Any, settings: Settings) -> Store:
     if _is_filesystem(storage):
         in_bucket = getattr(storage, "in_bucket", None)
         return store_in(in_bucket()) if callable(in_bucket) else _of_filesystem(storage)
-    raise ConfigurationError(
-        f"result_storage is {storage!r}, of type {type(storage).__name__}. It has to be a path, a URL such as "
-        "s3://bucket/folder, a filesystem such as LocalFileSystem(basepath=...), or an object with read_path and "
-        "write_path."
-    )
+    raise ConfigurationError(f"result_storage is {storage!r}, of type {type(storage).__name__}. It has to be {PLACES}.")
 
 
 _stores: dict[Bucket, Store] = {}
@@ -102,6 +105,8 @@ def store_in(bucket: Bucket) -> Store:
 
 def _of_text(text: str, settings: Settings) -> Store:
     scheme, separator, rest = text.partition("://")
+    if is_reference(text):
+        return _store_of(_saved(text), settings)
     if not separator:
         return open_store(_path_of(text), settings.results.store_layout)
     if scheme.lower() in SCHEMES:
@@ -129,12 +134,47 @@ def _remote(files: RemoteFileSystem) -> Store:
     return _remotes.setdefault(address, store)
 
 
-def _path_of(text: str) -> Path:
+def _default_store(settings: Settings) -> Store:
+    said = settings.results
+    for name, place in (
+        ("KEPT_RESULTS_DEFAULT_STORAGE_BLOCK", said.default_storage_block),
+        ("KEPT_RESULTS_DEFAULT_STORAGE", said.default_storage),
+    ):
+        if place is not None:
+            try:
+                return _store_of(place, settings)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{name} is wrong: {error}") from error
+    return open_store(Path(said.local_storage_path), said.store_layout)
+
+
+def _saved(reference: str) -> Any:
+    """The block of this reference, which keeps results."""
+    try:
+        block = Savable.load(reference)
+    except ConfigurationError as error:
+        slug = reference.partition("/")[0]
+        folder = "" if documents.type_is_known(slug) else f" For a folder of this name write './{reference}'."
+        raise ConfigurationError(f"result_storage is {reference!r}: {error}{folder}") from None
+    if not _is_filesystem(block):
+        raise ConfigurationError(
+            f"The block {reference} is a {type(block).__name__}, which keeps no results: result_storage takes {PLACES}."
+        )
+    return block
+
+
+def check_place(text: str, option: str) -> None:
+    """Raise `ConfigurationError` for a text that can name no place: neither path, nor URL, nor reference."""
+    if not (is_reference(text) or "://" in text):
+        _path_of(text, option)
+
+
+def _path_of(text: str, option: str = "result_storage") -> Path:
     if text.startswith(("/", "~", ".")):
         return Path(text).expanduser()
     raise ConfigurationError(
-        f"result_storage is {text!r}, which reads as a reference to a saved block; those come with a later version "
-        f"of kept. For a folder of this name write './{text}' or Path('{text}')."
+        f"{option} is {text!r}, which is neither a path, nor a URL, nor a saved block as type/name, such as "
+        f"'s3-bucket/results'. For a folder of this name write './{text}' or Path('{text}')."
     )
 
 

@@ -6,6 +6,8 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -66,6 +68,36 @@ def all_saved() -> Iterator[tuple[str, str]]:
             yield path.parent.name, path.stem
 
 
+Seen = dict[Path, "tuple[int, int] | None"]
+"""Files of documents, and what tells whether they have changed."""
+
+_watching: ContextVar[Seen | None] = ContextVar("kept_documents_read", default=None)
+
+
+@contextmanager
+def watching() -> Iterator[Seen]:
+    """Notes which documents are read in the `with` block."""
+    seen: Seen = {}
+    token = _watching.set(seen)
+    try:
+        yield seen
+    finally:
+        _watching.reset(token)
+
+
+def changed(seen: Seen) -> bool:
+    """Whether any of these documents was saved again; one that is gone has not changed."""
+    return any((now := _stamp(path)) is not None and now != then for path, then in seen.items())
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return (stat.st_mtime_ns, stat.st_ino)
+
+
 def read(slug: str, name: str) -> _Document:
     """A document.
 
@@ -73,6 +105,8 @@ def read(slug: str, name: str) -> _Document:
         ConfigurationError: it was never saved, is damaged, can't be read, or is of a newer version of kept.
     """
     path = path_of(slug, name)
+    if (seen := _watching.get()) is not None:
+        seen[path] = _stamp(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -94,6 +128,11 @@ def read(slug: str, name: str) -> _Document:
     if not complete:
         raise ConfigurationError(f"The block {slug}/{name} is damaged in {path}: save it again with overwrite=True.")
     return document  # type: ignore[no-any-return]
+
+
+def type_is_known(slug: str) -> bool:
+    """Whether any block of this type is saved."""
+    return (folder() / slug).is_dir()
 
 
 def id_of(slug: str, name: str) -> UUID | None:

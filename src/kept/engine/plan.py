@@ -91,6 +91,8 @@ class Rules:
     """Whether the results of a flow's tasks are kept; None if nobody has said so."""
     store_of_tasks: ResultStore | None = None
     """The store that a flow gives to its tasks; None for the default one of each."""
+    watched: ResultStore | None = None
+    """The store that a saved block names: once that is saved again, there are other rules."""
 
 
 def task_rules(spec: TaskSpec, settings: Settings, flow: FlowRunContext | None) -> Rules:
@@ -106,6 +108,8 @@ def flow_rules(spec: FlowSpec, settings: Settings, parent: FlowRunContext | None
 def _remembered(spec: Spec, settings: Settings, flow: FlowRunContext | None) -> Rules | None:
     rules: Rules | None = spec.memo.get("rules")
     if rules is None or rules.settings is not settings:
+        return None
+    if rules.watched is not None and rules.watched.outdated:
         return None
     store, persist, log_prints = rules.inherited
     if flow is None:
@@ -166,6 +170,8 @@ def _rules(spec: Spec, settings: Settings, inherited: tuple[Any, Any, Any], defa
     options = spec.options
     expiration = options.cache_expiration
     retries = defaults.default_retries if options.retries is None else options.retries
+    given = said.get("store_of_tasks") or said["store"]
+    own = given is not None and given is not inherited[0] and given.by_reference
     spec.memo["rules"] = rules = Rules(
         settings=settings,
         inherited=inherited,
@@ -176,6 +182,7 @@ def _rules(spec: Spec, settings: Settings, inherited: tuple[Any, Any, Any], defa
         recorder=recorder(settings),
         retries=retries,
         retry_delays=retry_delays(options.retry_delay_seconds, defaults.default_retry_delay_seconds, retries),
+        watched=given if own else None,
         **said,
     )
     return rules

@@ -21,6 +21,7 @@ from kept.engine.binding import Binder
 from kept.exceptions import ConfigurationError, InvalidNameError, ParameterTypeError
 from kept.results import resolve_serializer
 from kept.serializers import Serializer
+from kept.storage import PLACES, check_place
 from kept.transactions import IsolationLevel
 from kept.utilities.nearest import nearest
 
@@ -261,6 +262,8 @@ def _checked_option(name: str, value: Any, label: str) -> Any:
             )
     if name == "name":
         _check_name(value, label)
+    if name == "result_storage" and isinstance(value, str):
+        check_place(value, f"result_storage of {label}")
     if name == "result_serializer":
         resolve_serializer(value)
     if name == "task_runner" and isinstance(value, type):
@@ -315,6 +318,8 @@ def _check_policy(policy: CachePolicy, label: str) -> None:
             raise ParameterTypeError(
                 f"{label} got a cache policy with {name}={value!r}, of type {type(value).__name__}; it takes {allowed}."
             )
+    if isinstance(policy.key_storage, str):
+        check_place(policy.key_storage, f"key_storage of the cache policy of {label}")
 
 
 def _is_bool(value: Any) -> bool:
@@ -358,9 +363,8 @@ def _is_lock_manager(value: Any) -> bool:
     return all(callable(getattr(value, verb, None)) for verb in ("acquire_lock", "release_lock"))
 
 
-_STORAGE = "a path, a filesystem such as LocalFileSystem(basepath=...), or an object with read_path and write_path"
 _POLICY_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "key_storage": (_STORAGE, _is_storage),
+    "key_storage": (PLACES, _is_storage),
     "isolation_level": (
         "IsolationLevel.READ_COMMITTED or IsolationLevel.SERIALIZABLE of kept.transactions",
         lambda v: isinstance(v, IsolationLevel),
@@ -391,7 +395,7 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "cache_key_fn": ("a function of the run's context and its parameters", callable),
     "cache_expiration": ("a datetime.timedelta", lambda v: isinstance(v, timedelta)),
     "result_storage_key": ("a string, such as 'report-{parameters[day]}.pickle'", _is_template),
-    "result_storage": (_STORAGE, _is_storage),
+    "result_storage": (PLACES, _is_storage),
     "result_serializer": ("a Serializer or the name of one", lambda v: isinstance(v, (str, Serializer))),
     **dict.fromkeys(
         ("task_run_name", "flow_run_name"),
