@@ -9,6 +9,7 @@ objects.py     both, over any file system or object store with `read_path` and `
 bucket.py      the verbs of a file system on S3, Google Cloud Storage and Azure;  troubles.py  refusals, in words
 addresses.py   where a bucket is, and how its server is spoken with;  aws.py  what AWS's variables and files say
 selftest.py    which promises the server of a bucket keeps
+format.py      an entry as one object
 memory.py      both, in memory
 tier.py        copies of both, within a bound;  tiered.py  these in front of what is far away;  behind.py  write-behind
 reach.py       what is remembered of a store that is away, or takes nothing

@@ -1,37 +1,51 @@
 """Entries and blobs on anything that has `read_path` and `write_path`.
 
-An entry is one object: a line of JSON, then the payload. The line, version 1, in UTF-8 with sorted keys:
+An entry is one object (`format.py`), a blob is one object: its bytes. A put of one entry is one write, a plain read is
+one read.
 
-    {"digest": "b3:...", "entry": {"created": ..., "key": ..., ...}, "kept": 1}
+**Several entries become visible together**, as the embedded store does it, where the file system can delete:
 
-"entry" holds the fields of `Entry` but the payload, and "inline" says whether the payload follows; "digest"
-is the BLAKE3 digest of "entry" (as JSON without spaces, sorted keys) and the payload. A blob is one object:
-its bytes.
+1. each is written with a mark, which holds what was there before: readers see that;
+2. one object is written, the manifest: that is the commit, for readers who meet a mark look whether it is there;
+3. each is written again without the mark, and the manifest is deleted.
+
+If 1 or 2 fails, what was there before is put back. If the process is killed before 2, nothing of it is ever visible;
+if later, all is; what it leaves behind is removed by `kept cache collect`. A reader that meets a mark and no manifest
+reads once more, for step 3 may have ended in between.
+
+Two transactions may put the same keys at the same time: then each holds what the other had written as what was there
+before, none takes off a mark that is not its own, and each key has the entry of one of them in the end. Where the
+file system has `tagged_path`, `create_path` and `replace_path` no write comes between a look and the write that
+follows from it. On others two such transactions within milliseconds may lose the entry of one of them at one key.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from kept.exceptions import ConfigurationError, StoreError
+from kept.exceptions import ConfigurationError, StoreError, StoreUnsupported
 from kept.filesystems import LocalFileSystem
 from kept.store.bucket import Bucket
 from kept.store.completing import completed
 from kept.store.digests import PREFIX, digest_of, is_digest
 from kept.store.entry import Entry, Miss
+from kept.store.format import DELETED, manifest, parsed, written
 
 logger = logging.getLogger("kept.store")
 
-_VERSION = 1
 _LONGEST_NAME = 180
+_LOOKS = 20
+"""How often an object is looked at again that others change meanwhile."""
+_DEEPEST = 50
+"""How many transactions may wait for each other at one key: each was killed or is still running."""
+_AT_ONCE = 16
 _NOT_KEPT = Miss("not kept yet")
-_DELETED = Miss("deleted")
 
 
 class ObjectEntries:
@@ -50,21 +64,23 @@ class ObjectEntries:
         self.filesystem = filesystem
         self.prefix = prefix
         self.verbatim = verbatim
+        self.manifests = prefix.removesuffix("entries/") + "manifests/"
+        """What the paths of manifests begin with."""
 
     def get(self, key: str) -> Entry | Miss:
-        content = _read(self.filesystem.read_path, self._path(key))
-        if isinstance(content, Miss):
-            return content
-        entry = _parsed(content)
+        entry = self._seen(self._path(key))
         if isinstance(entry, Entry) and entry.key != key:
             return Miss(f"damaged: the entry at this path is of another key, {entry.key!r}")
         return entry
 
     def put(self, entries: Sequence[Entry]) -> None:
-        """Keep the entries. A file system has no transactions: readers see them one by one, in the given
-        order."""
-        for entry in entries:
-            _write(self.filesystem, self._path(entry.key), _written(entry))
+        """Keep the entries: all become visible at once, on a file system that can delete; else one by one."""
+        latest = {self._path(entry.key): entry for entry in entries}
+        if len(latest) > 1 and hasattr(self.filesystem, "delete_path"):
+            Publication(self, latest).publish()
+        else:
+            for path, entry in latest.items():
+                _write(self.filesystem, path, written(entry))
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -72,13 +88,41 @@ class ObjectEntries:
 
     def scan(self) -> Iterator[Entry]:
         for path in _list(self.filesystem, self.prefix):
-            content = _read(self.filesystem.read_path, path)
-            entry = content if isinstance(content, Miss) else _parsed(content)
+            entry = self._seen(path)
             if isinstance(entry, Entry):
                 yield entry
 
     def close(self) -> None:
         """Nothing to give back: the file system is the caller's."""
+
+    def _seen(self, path: str) -> Entry | Miss:
+        """The entry that counts at a path."""
+        before: bytes | Miss = _NOT_KEPT
+        for _ in range(_LOOKS):
+            content = _read(self.filesystem.read_path, path)
+            if isinstance(content, Miss):
+                return content
+            entry, waits = self.counting(content)
+            if not waits or content == before:
+                return entry
+            before = content  # its transaction may have ended since, with the mark gone before the manifest
+        return Miss("missing: it is changed by others faster than it can be read")
+
+    def counting(self, content: bytes) -> tuple[Entry | Miss, bool]:
+        """The entry of an object that counts now, and whether one was passed over that waits for its transaction."""
+        waits = False
+        for _ in range(_DEEPEST):
+            if waits and not content:
+                return _NOT_KEPT, True
+            entry, txn, before = parsed(content)
+            if not txn or self.is_committed(txn):
+                return entry, waits
+            content, waits = before, True
+        return Miss("damaged: too many transactions wait for each other on it"), False
+
+    def is_committed(self, txn: str) -> bool:
+        """Whether the manifest of a transaction is there."""
+        return not isinstance(_read(self.filesystem.read_path, self.manifests + txn), Miss)
 
     def _path(self, key: str) -> str:
         if self.verbatim:
@@ -88,6 +132,140 @@ class ObjectEntries:
         if len(name) > _LONGEST_NAME or not name.strip("."):
             name = "b3-" + digest
         return f"{self.prefix}{digest[:2]}/{name}"
+
+
+class Publication:
+    """Several entries on their way to be visible together; the steps are those in the docstring of this module."""
+
+    def __init__(self, store: ObjectEntries, entries: Mapping[str, Entry], txn: str = "") -> None:
+        self._store, self._entries = store, entries
+        self._files = store.filesystem
+        self._txn = txn or os.urandom(12).hex()
+        self._conditional = all(hasattr(self._files, verb) for verb in ("tagged_path", "create_path", "replace_path"))
+
+    def publish(self) -> None:
+        """Make all visible. Raises `StoreError` if that can't be done; then none is."""
+        try:
+            self._each(self._mark)
+        except BaseException:
+            self._undo()
+            raise
+        try:
+            _write(self._files, self._manifest, manifest(self._txn, self._entries))
+        except BaseException:
+            self._withdraw()
+            raise
+        try:
+            self.tidy()
+        except StoreError as error:
+            logger.info("what was kept together is visible, and its marks stay for the next collection: %s", error)
+
+    def tidy(self) -> None:
+        """Take the marks off what is committed, and delete the manifest if nobody needs it any more."""
+        if all(self._each(lambda path: self._settle(path, commit=True))):
+            _delete(self._files, self._manifest)
+
+    def drop(self, path: str) -> bool:
+        """Put back what was at a path before, if it waits for this transaction, which will never be committed."""
+        return self._settle(path, commit=False)
+
+    @property
+    def _manifest(self) -> str:
+        return self._store.manifests + self._txn
+
+    def _each(self, act: Callable[[str], bool]) -> list[bool]:
+        if not self._conditional:  # a file system of the user's own: as few surprises as possible
+            return [act(path) for path in self._entries]
+        with ThreadPoolExecutor(min(_AT_ONCE, len(self._entries)), "kept-publish") as pool:
+            return list(pool.map(act, self._entries))
+
+    def _mark(self, path: str) -> bool:
+        """Write the entry so that it counts with the transaction only."""
+        entry = self._entries[path]
+        if self._conditional and self._replaced(path, written(entry, self._txn), None):
+            return True  # as a rule there is nothing there
+
+        def marked(before: bytes) -> bytes:
+            found = parsed(before)
+            if found.txn and isinstance(found.entry, Entry) and self._store.is_committed(found.txn):
+                before = written(found.entry)
+            return written(entry, self._txn, before)
+
+        return self._change(path, marked)
+
+    def _settle(self, path: str, *, commit: bool) -> bool:
+        """Take our mark off the object at a path; whether no trace of this transaction is left there."""
+        clean = True
+
+        def settled(content: bytes) -> bytes | None:
+            nonlocal clean
+            entry, txn, before = parsed(content)
+            if txn != self._txn:
+                # Another transaction holds ours as what was there before: readers who pass it over need the manifest.
+                clean = self._txn.encode() not in content
+                return None
+            return written(entry) if commit and isinstance(entry, Entry) else before
+
+        self._change(path, settled)
+        return clean
+
+    def _change(self, path: str, changed: Callable[[bytes], bytes | None]) -> bool:
+        """Let an object be what `changed` makes of its content (empty: there is none); None leaves it as it is."""
+        for _ in range(_LOOKS):
+            content, tag = self._look(path)
+            new = changed(content)
+            if new is None or new == content:
+                return True
+            if not new:
+                _delete(self._files, path)
+                return True
+            if self._replaced(path, new, tag):
+                return True
+        raise StoreError(f"{path!r} can't be written: it is changed by others all the time")
+
+    def _look(self, path: str) -> tuple[bytes, str | None]:
+        """What is at a path, and its tag; nothing if there is none."""
+        if self._conditional:
+            tag = ""
+
+            def read(path: str) -> bytes:
+                nonlocal tag
+                content, tag = completed(self._files.tagged_path(path))
+                return content  # type: ignore[no-any-return]
+
+            found = _read(read, path)
+            return (b"", None) if isinstance(found, Miss) else (bytes(found), tag)
+        found = _read(self._files.read_path, path)
+        return (b"" if isinstance(found, Miss) else bytes(found)), None
+
+    def _replaced(self, path: str, content: bytes, tag: str | None) -> bool:
+        what = f"{path!r} can't be written to {_name(self._files)}"
+        if self._conditional:
+            try:
+                if tag is None:
+                    return bool(_attempt(what, lambda: self._files.create_path(path, content)))
+                return bool(_attempt(what, lambda: self._files.replace_path(path, content, tag)))
+            except StoreError as error:
+                if not isinstance(error.__cause__ or error, StoreUnsupported):
+                    raise
+                self._conditional = False
+                return False
+        _write(self._files, path, content)
+        return True
+
+    def _undo(self) -> None:
+        try:
+            self._each(self.drop)
+        except StoreError as error:
+            logger.info("what could not be kept together stays, unseen, for the next collection: %s", error)
+
+    def _withdraw(self) -> None:
+        """Undo it after the commit failed. Whether the manifest came there is not known: it must be gone first."""
+        try:
+            _delete(self._files, self._manifest)
+        except StoreError:
+            return  # all or nothing of it will be visible, by whether the manifest is there
+        self._undo()
 
 
 class ObjectBlobs:
@@ -111,7 +289,7 @@ class ObjectBlobs:
             return Miss(f"missing: there is no blob {digest}")
         if digest_of([view], len(view)) == digest:
             return view
-        return Miss(f"damaged: the blob {digest} does not hold what was kept") if len(view) else _DELETED
+        return Miss(f"damaged: the blob {digest} does not hold what was kept") if len(view) else DELETED
 
     def delete(self, digests: Iterable[str]) -> None:
         for digest in digests:
@@ -176,45 +354,6 @@ class ObjectBlobs:
             raise StoreError(f"{digest!r} is not the digest of a blob")
         name = digest[len(PREFIX) :]
         return f"{self.prefix}{name[:2]}/b3-{name}"
-
-
-# --- the format
-
-
-def _written(entry: Entry) -> bytes:
-    fields = {name: value for name, value in entry._asdict().items() if name != "payload"}
-    fields["inline"] = entry.payload is not None
-    payload = entry.payload or b""
-    try:
-        header = {"kept": _VERSION, "digest": _digest(fields, payload), "entry": fields}
-        return _json(header) + b"\n" + payload
-    except (TypeError, ValueError) as error:
-        raise StoreError(f"the entry {entry.key!r} can't be written: {error}") from error
-
-
-def _parsed(content: bytes) -> Entry | Miss:
-    if not content:
-        return _DELETED
-    line, _, payload = bytes(content).partition(b"\n")
-    try:
-        header = json.loads(line)
-        version, fields = header["kept"], header["entry"]
-        if version > _VERSION:
-            return Miss(f"written by a newer version of kept (format {version})")
-        if header["digest"] != _digest(fields, payload):
-            return Miss("damaged: the entry does not hold what was kept")
-        inline = fields.pop("inline")
-        return Entry(payload=payload if inline else None, **fields)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return Miss("damaged: this is not an entry of kept")
-
-
-def _digest(fields: dict[str, Any], payload: bytes) -> str:
-    return digest_of([_json(fields), payload], len(payload))
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 # --- the file system

@@ -22,8 +22,7 @@ class Entries(Protocol):
     def put(self, entries: Sequence[Entry]) -> None:
         """Keep the entries, replacing those at the same keys.
 
-        Readers see all of them or none, save on media without transactions (files, object stores), where each is
-        seen whole or not at all.
+        Readers see all of them or none, save on file systems that can't delete, where each is seen whole or not at all.
         """
 
     def delete(self, keys: Iterable[str]) -> None:
