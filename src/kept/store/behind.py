@@ -40,9 +40,11 @@ class Sender:
     ) -> None:
         self._near, self._near_blobs, self._far, self._far_blobs = near, near_blobs, far, far_blobs
         self._location = location
-        self._left_behind: tuple[list[str], list[Entry]] | None = (near_blobs.held(near.place), near.unsent())
         self._start_anew()
         _senders.add(self)
+        digests, entries = near_blobs.left_behind(near.place), near.left_behind()
+        if digests or entries:
+            self._begin(self._resume, digests, entries)
 
     def _start_anew(self) -> None:
         self._lock = threading.Lock()
@@ -64,7 +66,6 @@ class Sender:
 
     def flush(self) -> int:
         """Wait until all is sent; how many entries could not be, which is said in the log."""
-        self._begin(_nothing)
         self._wait()
         if again := list(self._unsent.values()):
             self._unsent.clear()
@@ -90,10 +91,6 @@ class Sender:
             if self._pool is None:
                 _flush_at_exit()
                 self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="kept-sender")
-            if self._left_behind is not None:
-                (digests, entries), self._left_behind = self._left_behind, None
-                if digests or entries:
-                    self._jobs.add(self._pool.submit(self._resume, digests, entries))
             future = self._pool.submit(job, *args)
             self._jobs.add(future)
         future.add_done_callback(self._jobs.discard)
@@ -157,10 +154,6 @@ class Sender:
                 self._near.put([found])
             else:
                 self._deliver([entry])
-
-
-def _nothing() -> None:
-    """What `flush` begins so that what was left behind begins, too."""
 
 
 _registered = False

@@ -24,7 +24,7 @@ from blake3 import blake3
 
 from kept.exceptions import StoreError
 from kept.store.database import Database
-from kept.store.digests import PREFIX, is_digest
+from kept.store.digests import PREFIX
 from kept.store.disk import DiskBlobs
 from kept.store.entry import Entry, Miss
 from kept.store.sqlite import entry_of, record_of
@@ -40,8 +40,8 @@ _USED_SECONDS = 3600.0
 """How exactly the time of the last use is known: writing it with each hit would cost more than the hit."""
 _IN_USE_SECONDS = 5.0
 """What was used so short a time ago is not thrown away: it may be about to be sent or read."""
-_ENTRIES_SHARE = 10
-"""Entries take at most one part in so many of the tier."""
+_ABANDONED_SECONDS = 3600.0
+"""After so long what is unsent belongs to nobody, though there may be a process of the number that put it."""
 _LOOK_AFTER = 20
 """A process looks at what the tier takes when it has added one part in so many of what it may take."""
 _ATTEMPTS = 10
@@ -112,7 +112,7 @@ class TierEntries:
     def put(self, entries: Sequence[Entry], own: int = THEIRS) -> None:
         """Keep copies, as of now. Raises `StoreError`."""
         now = time.time()
-        rows = [(self._hash(entry.key), record_of(entry), now, own, self.place) for entry in entries]
+        rows = [(self._hash(entry.key), record_of(entry), now, own, self.place, os.getpid()) for entry in entries]
         self._database.write(_PUT, rows)
         if self._gauge.is_due(sum(len(row[1]) for row in rows)):
             self._trim()
@@ -122,10 +122,11 @@ class TierEntries:
         if self.path.exists():
             self._database.write(_QUERIES["delete"], [(self._hash(key),) for key in keys])
 
-    def unsent(self) -> list[Entry]:
-        """What is still to be sent, by whichever process it was put. Raises `StoreError`."""
+    def left_behind(self) -> list[Entry]:
+        """What processes that are gone have not sent, nor this one so far. Raises `StoreError`."""
         rows = self._database.fetch_all(_QUERIES["unsent"], (self.place,))
-        return [entry for (record,) in rows if isinstance(entry := entry_of(record), Entry)]
+        gone = [record for record, pid, since in rows if _is_gone(pid) or time.time() - since > _ABANDONED_SECONDS]
+        return [entry for record in gone if isinstance(entry := entry_of(record), Entry)]
 
     def settle(self, entry: Entry, own: int) -> None:
         """Note what became of an unsent entry, if it is still the one at its key. Raises `StoreError`."""
@@ -197,11 +198,12 @@ class TierBlobs(DiskBlobs):
         """Don't throw the blob away until the far store of this number has it. Raises `StoreError`."""
         self._link_to(digest, self._mark(digest, place))
 
-    def held(self, place: int) -> list[str]:
-        """The digests of the blobs that are held for a far store."""
-        folder = Path(self._mark(PREFIX + "0" * 64, place)).parent
-        names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208
-        return [digest for name in names if is_digest(digest := PREFIX + name[3:])]
+    def left_behind(self, place: int) -> list[str]:
+        """The digests of blobs that have been held for a far store for so long that nobody is about to send them."""
+        folder = self.root.parent / "unsent" / f"{place:x}"
+        before = time.time() - _ABANDONED_SECONDS
+        links = list(folder.iterdir()) if folder.is_dir() else []
+        return [PREFIX + link.name[3:] for link in links if link.stat().st_ctime < before]
 
     def is_held(self, digest: str, place: int) -> bool:
         """Whether the far store has not got the blob yet."""
@@ -265,6 +267,17 @@ def _surplus(files: list[_File], size: int, newest: float) -> Iterator[str]:
         if not file.held:
             size -= file.size
             yield file.path
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether no other process of this number is there: this one may have the number of one in another container."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return pid == os.getpid()
 
 
 def _touch(path: str) -> None:

@@ -12,8 +12,9 @@ CREATE TABLE IF NOT EXISTS entry (
     used REAL NOT NULL,
     -- 0: the far store has it, 1: the far store refused it, 2: it is still to be sent.
     own INTEGER NOT NULL,
-    -- The far store that it is of.
-    place INTEGER NOT NULL
+    -- The far store that it is of, and the process that put it here.
+    place INTEGER NOT NULL,
+    pid INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS unsent ON entry (place) WHERE own = 2;
 
@@ -21,8 +22,8 @@ CREATE INDEX IF NOT EXISTS unsent ON entry (place) WHERE own = 2;
 SELECT CAST(record AS BLOB), fetched, used, own FROM entry WHERE hash = ?;
 
 -- name: put
-INSERT INTO entry (hash, record, fetched, used, own, place) VALUES (?1, ?2, ?3, ?3, ?4, ?5)
-ON CONFLICT (hash) DO UPDATE SET record = ?2, fetched = ?3, used = ?3, own = ?4;
+INSERT INTO entry (hash, record, fetched, used, own, place, pid) VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6)
+ON CONFLICT (hash) DO UPDATE SET record = ?2, fetched = ?3, used = ?3, own = ?4, pid = ?6;
 
 -- name: use
 UPDATE entry SET used = ? WHERE hash = ?;
@@ -35,7 +36,7 @@ UPDATE entry SET own = ? WHERE hash = ? AND record = ?;
 DELETE FROM entry WHERE hash = ?;
 
 -- name: unsent
-SELECT CAST(record AS BLOB) FROM entry WHERE own = 2 AND place = ?;
+SELECT CAST(record AS BLOB), pid, fetched FROM entry WHERE own = 2 AND place = ?;
 
 -- name: full
 SELECT (page_count - freelist_count) * page_size
