@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 
 from kept import task
+from kept.blocks.storage import ResultStorage
+from kept.blocks.system import Secret
 from kept.cache_policies import INPUTS
+from kept.exceptions import ConfigurationError, MissingResult
 from kept.filesystems import LocalFileSystem
 from kept.results import ResultStore
-from kept.store import Entry, ObjectBlobs, ObjectEntries
+from kept.store import Entry, ObjectBlobs, ObjectEntries, open_store
+from kept.store.trust import SigningKey
 from kept.testing import an_entry
 from tests.test_bad_input import called, missed
 
@@ -145,8 +149,70 @@ def test_what_would_not_be_accepted_is_said_before_it_is_computed(
 
 def test_a_name_that_no_serializer_has_is_told_with_its_setting(files: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEPT_RESULTS_ACCEPT_SERIALIZERS", "jsn")
-    with pytest.raises(ValueError, match="KEPT_RESULTS_ACCEPT_SERIALIZERS is wrong: no serializer is named 'jsn'"):
+    with pytest.raises(ValueError, match="accepted serializers is wrong: no serializer is named 'jsn'"):
         ResultStore(files)
+
+
+# --- the block
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> ResultStorage:
+    """A place on terms of its own, saved as result-storage/team."""
+    block = ResultStorage(storage=tmp_path / "shared", signing_key="a text", accept_serializers=["json"])
+    block.save("team")
+    return block
+
+
+@pytest.mark.parametrize("named", ["block", "reference", "setting"])
+def test_a_result_storage_is_a_place_with_terms_of_its_own(
+    team: ResultStorage, named: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if named == "setting":
+        monkeypatch.setenv("KEPT_RESULTS_DEFAULT_STORAGE_BLOCK", "result-storage/team")
+    place: Any = {"block": team, "reference": "result-storage/team", "setting": None}[named]
+    step = task(double, cache_policy=INPUTS, result_storage=place, result_serializer="json")
+    assert called(step, 2).name == "Completed"
+    assert called(step, 2).name == "Cached"
+    (entry,) = open_store(tmp_path / "shared").entries.scan()
+    assert entry.signature and entry.signature.split(":")[1] == SigningKey("a text").id
+    assert ResultStore(place).refusal.startswith("its serializer is pickle")
+
+
+def test_a_result_storage_keeps_its_keys_to_itself_and_comes_back_as_it_was(team: ResultStorage, home: Path) -> None:
+    assert "a text" not in repr(team)
+    saved = b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
+    assert b"a text" not in saved
+    assert ResultStorage.load("team") == team
+
+
+def test_a_signing_key_may_be_a_saved_secret_and_keys_are_changed_one_after_the_other(tmp_path: Path) -> None:
+    Secret(value="a text").save("signing")
+    old = ResultStorage(storage=tmp_path / "shared", signing_key="secret/signing")
+    ResultStore(old).write(1, "k")
+    new = ResultStorage(storage=tmp_path / "shared", signing_key="another text", accepted_keys=["a text"])
+    assert ResultStore(new).read("k").result == 1
+    ResultStore(new).write(2, "k")
+    with pytest.raises(MissingResult, match="not trusted: it is signed with a key that is not accepted"):
+        ResultStore(old).read("k")
+
+
+def test_a_secret_that_was_never_saved_is_told_without_the_text_of_others(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="The signing key is 'secret/never': .*never"):
+        ResultStore(ResultStorage(storage=tmp_path, signing_key="secret/never"))
+
+
+def test_what_a_result_storage_leaves_open_the_settings_say(files: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEPT_RESULTS_READ_ONLY", "true")
+    ResultStore(ResultStorage(storage=files)).write(1, "k")
+    assert not ResultStore(files).exists("k")
+    ResultStore(ResultStorage(storage=files, read_only=False)).write(1, "k")
+    assert ResultStore(files).exists("k")
+
+
+def test_a_result_storage_in_another_one_is_refused(team: ResultStorage) -> None:
+    with pytest.raises(ConfigurationError, match="name the place itself"):
+        ResultStore(ResultStorage(storage="result-storage/team"))
 
 
 def test_a_store_that_is_only_read_gives_hits_and_gets_nothing(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from kept.blocks import documents
@@ -34,33 +34,66 @@ def resolve_storage(storage: Any, settings: Settings) -> Store:
     front of what is far away stands a local tier, with what was found there on these terms.
     """
     store = _store_of(storage, settings)
-    if store.private:
+    return store if store.private or store.ready else _ready(store, Wishes.of(settings), settings)
+
+
+class Wishes(NamedTuple):
+    """How a store is to be used, as settings or a block `ResultStorage` say it."""
+
+    signing_keys: tuple[str, ...] = ()
+    """Keys as text, or as `secret/name`; the first signs."""
+    read_only: bool = False
+    accept_serializers: tuple[str, ...] = ()
+    local_tier_size: int = 0
+    local_tier_fresh_seconds: float = 0.0
+    write_behind: bool = False
+
+    @classmethod
+    def of(cls, settings: Settings) -> Wishes:
+        """What the settings say."""
+        said = settings.results
+        keys = (said.signing_key,) if said.signing_key else ()
+        accepts = tuple(said.accept_serializers)
+        tier = (said.local_tier_size, said.local_tier_fresh_seconds, said.write_behind)
+        return cls(keys, said.read_only, accepts, *tier)
+
+
+def _ready(store: Store, wishes: Wishes, settings: Settings) -> Store:
+    """The store with all around it that is wished for."""
+    store = _on_terms(store, wishes)._replace(ready=True)
+    if not store.address:
         return store
-    store = _on_terms(store, settings)
-    return _with_tier(store, settings) if store.address else store
-
-
-def _with_tier(store: Store, settings: Settings) -> Store:
     # Milliseconds, which programs without such a store never need.
     from kept.store.tiered import Tier, tiered  # noqa: PLC0415
 
-    said = settings.results
-    path, fresh = Path(said.local_tier_path), said.local_tier_fresh_seconds
-    return tiered(store, Tier(path, said.local_tier_size, fresh, said.write_behind))
+    path, fresh = Path(settings.results.local_tier_path), wishes.local_tier_fresh_seconds
+    return tiered(store, Tier(path, wishes.local_tier_size, fresh, wishes.write_behind))
 
 
-def _on_terms(store: Store, settings: Settings) -> Store:
-    said = settings.results
-    if not (said.signing_key or said.read_only or said.accept_serializers):
+def _on_terms(store: Store, wishes: Wishes) -> Store:
+    if not (wishes.signing_keys or wishes.read_only or wishes.accept_serializers):
         return store
     from kept.store.trust import SigningKey, Terms, guarded  # noqa: PLC0415  # 4 ms, which few stores need
 
-    keys = (SigningKey(said.signing_key),) if said.signing_key else ()
-    accepts = tuple(_named_serializer(name) for name in said.accept_serializers)
-    guard = guarded(store, Terms(keys, said.read_only, accepts))
+    keys = tuple(SigningKey(_key_text(text)) for text in wishes.signing_keys)
+    accepts = tuple(_named_serializer(name) for name in wishes.accept_serializers)
+    guard = guarded(store, Terms(keys, wishes.read_only, accepts))
     # What was believed on other terms is not in the tier on these.
     terms = " ".join((*(key.id for key in keys), *accepts))
     return guard._replace(address=f"{store.address} {terms}") if store.address else guard
+
+
+def _key_text(text: str) -> str:
+    """The signing key itself, where a saved secret may be named."""
+    if not (text.startswith("secret/") and is_reference(text)):
+        return text
+    try:
+        value = Savable.load(text).get()  # type: ignore[attr-defined]
+    except ConfigurationError as error:
+        raise ConfigurationError(f"The signing key is {text!r}: {error}") from None
+    if not (isinstance(value, str) and value):
+        raise ConfigurationError(f"The signing key is {text!r}, and that secret holds no text: save one there.")
+    return value
 
 
 def _named_serializer(name: str) -> str:
@@ -68,7 +101,20 @@ def _named_serializer(name: str) -> str:
     try:
         return Serializer.from_name(name).name
     except ConfigurationError as error:
-        raise ConfigurationError(f"KEPT_RESULTS_ACCEPT_SERIALIZERS is wrong: {error}") from error
+        raise ConfigurationError(f"The list of accepted serializers is wrong: {error}") from error
+
+
+def _of_block(block: Any, settings: Settings) -> Store:
+    """The store of a `ResultStorage`, which says by itself how it is used; what it leaves open, the settings say."""
+    store = _store_of(block.storage, settings)
+    if store.ready:
+        raise ConfigurationError(f"A ResultStorage is kept in another one, {block.storage!r}: name the place itself.")
+    said = block.wishes()
+    return _ready(store, (Wishes() if store.private else Wishes.of(settings))._replace(**said), settings)
+
+
+def _has_terms(storage: Any) -> bool:
+    return isinstance(storage, Savable) and hasattr(storage, "wishes")
 
 
 def _store_of(storage: Any, settings: Settings) -> Store:
@@ -82,6 +128,8 @@ def _store_of(storage: Any, settings: Settings) -> Store:
         return _of_text(storage, settings)
     if isinstance(storage, Bucket):
         return store_in(storage)
+    if _has_terms(storage):
+        return _of_block(storage, settings)
     if _is_filesystem(storage):
         in_bucket = getattr(storage, "in_bucket", None)
         return store_in(in_bucket()) if callable(in_bucket) else _of_filesystem(storage)
@@ -156,7 +204,7 @@ def _saved(reference: str) -> Any:
         slug = reference.partition("/")[0]
         folder = "" if documents.type_is_known(slug) else f" For a folder of this name write './{reference}'."
         raise ConfigurationError(f"result_storage is {reference!r}: {error}{folder}") from None
-    if not _is_filesystem(block):
+    if not (_is_filesystem(block) or _has_terms(block)):
         raise ConfigurationError(
             f"The block {reference} is a {type(block).__name__}, which keeps no results: result_storage takes {PLACES}."
         )

@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
 
+from kept.blocks.saving import Savable
 from kept.cache_policies import NO_CACHE, CacheKeyFnPolicy, CachePolicy, Inputs, excluded_names
 from kept.engine.binding import Binder
 from kept.exceptions import ConfigurationError, InvalidNameError, ParameterTypeError
@@ -66,7 +67,7 @@ class Keywords(TypedDict, total=False):
     cache_expiration: timedelta | None
     refresh_cache: bool | None
     persist_result: bool | None
-    result_storage: str | os.PathLike[str] | Files | Store | None
+    result_storage: str | os.PathLike[str] | Files | Store | Savable | None
     result_serializer: Serializer | str | None
     cache_result_in_memory: bool
     timeout_seconds: float | None
@@ -356,7 +357,7 @@ def _is_storage(value: Any) -> bool:
     if isinstance(value, type):
         return False
     verbs = all(callable(getattr(value, verb, None)) for verb in ("read_path", "write_path"))
-    return verbs or hasattr(value, "entries") or isinstance(value, (str, os.PathLike, Path))
+    return verbs or hasattr(value, "entries") or hasattr(value, "wishes") or isinstance(value, (str, os.PathLike, Path))
 
 
 def _is_lock_manager(value: Any) -> bool:

@@ -53,6 +53,8 @@ class Store(NamedTuple):
     """The names of the only serializers whose payloads it takes; empty: all."""
     read_only: bool = False
     """Whether nothing that is put gets there."""
+    ready: bool = False
+    """Whether all is around it that its user wishes for: signatures, a local tier."""
     address: str = ""
     """What tells it from other stores, without secrets, if it is far away: a local tier stands in front of it then."""
 
