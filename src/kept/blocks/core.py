@@ -8,9 +8,11 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
+from kept.blocks import types
 from kept.blocks.saving import Savable
 from kept.blocks.values import Writer
 from kept.exceptions import ConfigurationError, SerializationError
+from kept.utilities.effects import in_thread
 
 __all__ = ["Block"]
 
@@ -56,6 +58,28 @@ class Block(Savable, BaseModel):
         if type(self) is not type(other) or not isinstance(other, Block):
             return NotImplemented
         return self.__dict__ == other.__dict__ and self.__pydantic_extra__ == other.__pydantic_extra__
+
+    def _block_state(self) -> dict[str, Any]:
+        return {**self.__dict__, **(self.model_extra or {})}
+
+    @classmethod
+    def register_type_and_schema(cls) -> None:
+        """Note this type of block, and those in its fields, for `kept block types`. Saving needs no registration.
+
+        Raises:
+            ConfigurationError: this is `Block` itself, or it can't be written.
+        """
+        types.register(cls)
+
+    @classmethod
+    async def aregister_type_and_schema(cls) -> None:
+        """`register_type_and_schema()`, to await."""
+        await in_thread(cls.register_type_and_schema)
+
+    @staticmethod
+    def is_block_class(block: Any) -> bool:
+        """Whether something is a type of block."""
+        return isinstance(block, type) and issubclass(block, Savable)
 
     @classmethod
     def _loads(cls, found: type[Savable]) -> bool:

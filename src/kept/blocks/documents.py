@@ -143,6 +143,14 @@ def id_of(slug: str, name: str) -> UUID | None:
         return None
 
 
+def with_id(id: str) -> tuple[str, str]:
+    """The type and the name of the block with this id. Raises `ConfigurationError` if there is none."""
+    for slug, name in all_saved():
+        if str(id_of(slug, name)) == id.lower():
+            return slug, name
+    raise ConfigurationError(f"There is no block with the id {id!r} saved in {folder()}.")
+
+
 def _never_saved(slug: str, name: str) -> ConfigurationError:
     saved = [f"{type_}/{each}" for type_, each in all_saved()]
     near = nearest(f"{slug}/{name}", saved)

@@ -20,6 +20,9 @@ class PlainBlock(Fields, Savable):
     _secret_fields: ClassVar[frozenset[str]] = frozenset()
     """The fields that are encrypted as a whole."""
 
+    def _block_state(self) -> dict[str, Any]:
+        return self._state()
+
     def _block_values(self, writer: Writer) -> dict[str, Any]:
         names = self.fields()
         if unknown := sorted(name for name in self.__dict__ if not name.startswith("_") and name not in names):

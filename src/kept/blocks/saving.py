@@ -72,6 +72,19 @@ class Savable:
         return block
 
     @classmethod
+    def load_from_ref(cls: type[S], ref: str | UUID | dict[str, Any], validate: bool = True) -> S:
+        """The block with this id, or that `{"block_document_id": ...}` or `{"block_document_slug": ...}` names.
+
+        Raises:
+            ConfigurationError: as `load` does, or the reference has another form.
+        """
+        said: dict[str, Any] = ref if isinstance(ref, dict) else {"block_document_id": ref}
+        slug, id = said.get("block_document_slug"), said.get("block_document_id")
+        if slug is None and id is None:
+            raise ConfigurationError(f"{ref!r} is no reference to a block: give its id, or its block_document_slug.")
+        return cls.load(slug or "/".join(documents.with_id(str(id))), validate)
+
+    @classmethod
     def delete(cls, name: str) -> None:
         """Delete the block that was saved under this name. Raises `ConfigurationError` if there is none."""
         documents.remove(*cls._place_of(name))
@@ -84,6 +97,11 @@ class Savable:
     async def aload(cls: type[S], name: str, validate: bool = True) -> S:
         """`load()`, to await."""
         return cast(S, await in_thread(cls.load, name, validate))
+
+    @classmethod
+    async def aload_from_ref(cls: type[S], ref: str | UUID | dict[str, Any], validate: bool = True) -> S:
+        """`load_from_ref()`, to await."""
+        return cast(S, await in_thread(cls.load_from_ref, ref, validate))
 
     @classmethod
     async def adelete(cls, name: str) -> None:
@@ -166,6 +184,23 @@ class Savable:
         """Whether a block of that type is one of this."""
         return issubclass(found, cls)
 
+    def __kept_fingerprint__(self) -> Any:
+        # Not what it is pickled as: under which name it was saved and how its secrets are encrypted does not count.
+        return self._block_state()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """A saved block with secrets travels as it lies on disk, so that only who has the key can read them."""
+        name = getattr(self, "_block_document_name", None)
+        if name is not None:
+            document = {**document_of(self), "id": str(self._block_document_id)}
+            if document["key"] is not None:
+                return _arrived, (type(self), document, name)
+        return super().__reduce_ex__(protocol)
+
+    def _block_state(self) -> dict[str, Any]:
+        """The fields as they are."""
+        raise NotImplementedError
+
     def _block_values(self, write: Writer) -> dict[str, Any]:
         """The fields as JSON has them."""
         raise NotImplementedError
@@ -179,6 +214,25 @@ class Savable:
     def _from_values(cls: type[S], values: dict[str, Any], validate: bool) -> S:
         """A block with these fields."""
         raise NotImplementedError
+
+
+def _arrived(cls: type[S], document: dict[str, Any], name: str) -> S:
+    shown = f"{document['type']}/{name}"
+    try:
+        block = _from_values_of(document, cls, shown)
+    except ConfigurationError:  # there is another key here, or none, and perhaps another block of this name
+        return cls.load(shown)
+    block._remember(name, UUID(document["id"]))
+    return block
+
+
+def _from_values_of(document: dict[str, Any], cls: type[S], shown: str) -> S:
+    reader = Reader(document["key"], functools.partial(_read_nested, shown))
+    values = {name: reader.read(value) for name, value in document["fields"].items()}
+    try:
+        return cls._from_values(values, True)
+    except ConfigurationError:  # it did not fit before it was sent
+        return cls._from_values(values, False)
 
 
 def is_base(cls: type[Savable]) -> bool:

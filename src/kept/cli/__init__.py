@@ -1,4 +1,4 @@
-"""The command line: `kept version`, `kept config ...`, `kept profile ...`.
+"""The command line: `kept version`, `kept config ...`, `kept profile ...`, `kept block ...`.
 
 A command asks the package and prints the answer; what it finds out belongs into the package. Typer and
 tomlkit are imported here and nowhere else, and nothing else imports this folder.
@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from kept.cli import config, profile, version
+from kept.cli import block, config, profile, version
 from kept.exceptions import KeptException
 from kept.settings.profiles import PROFILE_VARIABLE
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(config.app, name="config")
 app.add_typer(profile.app, name="profile")
+app.add_typer(block.app, name="block")
 app.command("version")(version.show)
 
 
