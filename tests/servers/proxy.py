@@ -24,8 +24,9 @@ READ, WRITE, LIST, DELETE = "read", "write", "list", "delete"
 FAULTS = {
     "reset": "the connection is reset before the request gets through",
     "lose": "the request gets through, then the connection is reset instead of a reply",
-    "stall": "no reply comes until the fault is over; then the connection is closed",
-    "slow": "the reply comes in twenty pieces, 0.02 seconds apart",
+    "hang": "the request gets through, and no reply comes until the fault is over",
+    "stall": "the request does not get through, and no reply comes until the fault is over",
+    "slow": "the reply comes in ten pieces, 0.01 seconds apart",
     "deny": "403 AccessDenied",
     "busy": "503 SlowDown",
     "broken": "500 InternalError",
@@ -48,6 +49,7 @@ class _Fault:
     what: str
     kinds: tuple[str, ...]
     key: str
+    skip: int
     left: int | None
     over: threading.Event = field(default_factory=threading.Event)
     met: threading.Event = field(default_factory=threading.Event)
@@ -86,16 +88,19 @@ class FaultProxy(S3):
         self._listener.server_close()
 
     @contextmanager
-    def fault(self, what: str, *kinds: str, key: str = "", times: int | None = None) -> Iterator[threading.Event]:
+    def fault(
+        self, what: str, *kinds: str, key: str = "", skip: int = 0, times: int | None = None
+    ) -> Iterator[threading.Event]:
         """Do `what` (one of FAULTS) to requests of these kinds, all if none, while the block lasts.
 
         Arguments:
             key: only for objects whose key has this in it.
-            times: only for the first so many requests.
+            skip: not for the first so many of these requests.
+            times: only for so many.
 
         Gives an event that is set when the first request has met with it.
         """
-        fault = _Fault(what={name: name for name in FAULTS}[what], kinds=kinds, key=key, left=times)
+        fault = _Fault(what={name: name for name in FAULTS}[what], kinds=kinds, key=key, skip=skip, left=times)
         self._faults.append(fault)
         try:
             yield fault.met
@@ -111,6 +116,9 @@ class FaultProxy(S3):
         with self._guard:
             for fault in self._faults:
                 if (not fault.kinds or request.kind in fault.kinds) and fault.key in request.key and fault.left != 0:
+                    if fault.skip:
+                        fault.skip -= 1
+                        continue
                     fault.left = fault.left and fault.left - 1
                     fault.met.set()
                     return fault
@@ -168,7 +176,9 @@ class _Handler(BaseHTTPRequestHandler):
             reply = proxy._passed_on(self.command, self.path, headers, body)
         except OSError:  # the server is down: clients see what they would see without a proxy
             return self._reset()
-        if what == "lose":
+        if fault and what == "hang":
+            fault.over.wait()
+        if what in ("lose", "hang"):
             return self._reset()
         return self._answer(reply, what, fault.over if fault else None)
 
@@ -188,9 +198,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body[:half])
             self.close_connection = True
         elif what == "slow" and over:
-            step = len(body) // 20 + 1
+            step = len(body) // 10 + 1
             for start in range(0, len(body) or 1, step):
-                over.wait(0.02)
+                over.wait(0.01)
                 self.wfile.write(body[start : start + step])
         else:
             self.wfile.write(body)
