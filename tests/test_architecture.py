@@ -35,6 +35,7 @@ UNITS = (
     "blocks",
     "filesystems",
     "store",
+    "blocks.buckets",
     "locking",
     # 3 records
     "history",

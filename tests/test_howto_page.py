@@ -17,13 +17,14 @@ import pytest
 
 import kept.cache_policies
 from kept.cache_policies import DEFAULT
+from tests.servers.swift import Swift
 
 HERE = Path(__file__).parent / "howto"
 PAGE = (HERE / "page.txt").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 SNIPPETS = [block for block in BLOCKS if "from prefect import" in block]
-LATER = [snippet for snippet in SNIPPETS if "prefect_aws" in snippet]
-OURS = [snippet for snippet in SNIPPETS if snippet not in LATER]
+(S3_SNIPPET,) = [snippet for snippet in SNIPPETS if "prefect_aws" in snippet]
+OURS = [snippet for snippet in SNIPPETS if snippet != S3_SNIPPET]
 FINISHED = re.compile(r"^\S+ \| \w+ +\| Task run '(\w+)-[0-9a-f]{3}' - Finished in state (.+)$", re.MULTILINE)
 
 
@@ -62,11 +63,10 @@ def run(tmp_path: Path, code: str, afterwards: str = "", **environment: str) -> 
     return Ran(done.stdout, done.stderr, json.loads(report.read_text()))
 
 
-def test_the_page_has_ten_blocks_of_which_only_the_s3_snippet_is_left_for_later() -> None:
+def test_the_page_has_ten_blocks_of_which_one_needs_a_server() -> None:
     assert len(BLOCKS) == 10
     assert len(SNIPPETS) == 8
-    assert len(LATER) == 1
-    assert "s3_bucket = S3Bucket(" in LATER[0]
+    assert "s3_bucket = S3Bucket(" in S3_SNIPPET
     other = [block for block in BLOCKS if block not in SNIPPETS]
     assert [block.split("\n")[0][:30] for block in other] == [
         "16:28:51.230 | INFO    | Flow ",
@@ -174,3 +174,46 @@ def my_twin(x: int):
 """
     done = run(tmp_path, snippet("def my_task") + twin, "my_task(1); my_twin(1)")
     assert done.states == ["Completed()", "Completed()"]
+
+
+@pytest.fixture
+def s3_snippet(s3: Swift) -> str:
+    """The snippet, renamed, with the keys and a bucket of this server."""
+    code = S3_SNIPPET.replace("prefect", "kept")
+    for placeholder, value in (
+        ("my-access-key-id", s3.access_key),
+        ("my-secret-access-key", s3.secret_key),
+        ("my-bucket", s3.bucket()),
+    ):
+        assert f'"{placeholder}"' in code
+        code = code.replace(f'"{placeholder}"', f'"{value}"')
+    return code
+
+
+def test_the_s3_snippet_keeps_results_where_all_machines_find_them(s3: Swift, s3_snippet: str, tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    (bucket,) = re.findall(r'bucket_name="(.*)"', s3_snippet)
+    for machine, state in ((here, "Completed()"), (there, "Cached(type=COMPLETED)")):
+        machine.mkdir()
+        around = {"AWS_ENDPOINT_URL": s3.endpoint, "KEPT_HOME": str(machine / "home")}
+        done = run(machine, s3_snippet, "print(my_cached_task(1))", **around)
+        assert done.out == "43\n"
+        assert done.states == [state]
+        assert not re.search(r"WARNING|ERROR|CRITICAL|Traceback", done.log)
+    assert len(s3.keys(bucket, "entries/")) == 1
+    (saved,) = (here / "home" / "blocks").rglob("my-cache-bucket*")
+    assert s3.secret_key not in saved.read_text()
+
+
+def test_the_saved_bucket_is_storage_by_its_reference(s3: Swift, s3_snippet: str, tmp_path: Path) -> None:
+    again = """
+from kept import task
+from kept.cache_policies import INPUTS
+
+@task(cache_policy=INPUTS, result_storage="s3-bucket/my-cache-bucket")
+def my_cached_task(x: int):
+    return x + 42
+"""
+    around = {"AWS_ENDPOINT_URL": s3.endpoint}
+    run(tmp_path, s3_snippet, "my_cached_task(1)", **around)
+    assert run(tmp_path, again, "my_cached_task(1)", **around).states == ["Cached(type=COMPLETED)"]

@@ -162,8 +162,8 @@ class LocalFileSystem(WritableFileSystem):
         """
         target = self._resolve(to_path or "")
         source = Path(local_path or ".").resolve()
-        ignored = _ignored(source, ignore_file)
-        shutil.copytree(source, target, dirs_exist_ok=True, ignore=ignored)
+        choose = ignored(source, ignore_file)
+        shutil.copytree(source, target, dirs_exist_ok=True, ignore=choose)
 
     async def aget_directory(self, from_path: str | None = None, local_path: str | None = None) -> None:
         """`get_directory`, to be awaited."""
@@ -257,10 +257,10 @@ class RemoteFileSystem(WritableFileSystem):
     ) -> int:
         """Copy a local folder to here; returns the number of files."""
         source = Path(local_path or ".").resolve()
-        ignored = _ignored(source, ignore_file)
+        choose = ignored(source, ignore_file)
         count = 0
         for folder, folders, names in os.walk(source):
-            dropped = ignored(folder, [*folders, *names])
+            dropped = choose(folder, [*folders, *names])
             folders[:] = [name for name in folders if name not in dropped]
             for name in sorted(set(names) - dropped):
                 file = Path(folder, name)
@@ -319,7 +319,7 @@ def _unlink(path: str) -> None:
         pass
 
 
-def _ignored(root: Path, ignore_file: str | None) -> Callable[[Any, list[str]], set[str]]:
+def ignored(root: Path, ignore_file: str | None) -> Callable[[Any, list[str]], set[str]]:
     """A function for `shutil.copytree` that names what the patterns of the ignore file leave out."""
     lines = Path(ignore_file).read_text(encoding="utf-8").splitlines() if ignore_file else []
     patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]

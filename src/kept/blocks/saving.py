@@ -266,10 +266,14 @@ def _write_nested(writer: Writer, value: Any) -> dict[str, Any] | None:
     """A block within a block: the reference to it if it is saved as it is, else all of it."""
     if not isinstance(value, Savable):
         return None
-    name = getattr(value, "_block_document_name", None)
-    if name is not None and _is_saved_as(value, name):
-        return {"$ref": f"{value.get_block_type_slug()}/{name}"}
-    return {"$block": _described(value, writer)}
+    reference = reference_of(value)
+    return {"$ref": reference} if reference else {"$block": _described(value, writer)}
+
+
+def reference_of(block: Savable) -> str | None:
+    """The reference, `type/name`, to a block that is saved as it is; None for any other."""
+    name = getattr(block, "_block_document_name", None)
+    return f"{block.get_block_type_slug()}/{name}" if name is not None and _is_saved_as(block, name) else None
 
 
 def _is_saved_as(block: Savable, name: str) -> bool:

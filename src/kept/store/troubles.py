@@ -49,8 +49,8 @@ _ENDPOINTS = {
     "az": "AZURE_STORAGE_ENDPOINT, or the connection string of the block",
 }
 
-_BUCKET = ("bucket", "there is no bucket {bucket!r} at {server}. Create it, or correct its name")
-_NAME = ("bucket", "{bucket!r} can't be the name of a bucket. Correct it")
+_BUCKET = ("bucket", "there is no {container} {bucket!r} at {server}. Create it, or correct its name")
+_NAME = ("bucket", "{bucket!r} can't be the name of a {container}. Correct it")
 _SECRET = ("denied", "the secret key does not fit the access key. Check {keys}")
 _UNKNOWN = ("denied", "the access key is not known at {server}. Check {keys}")
 _TOKEN = ("denied", "the session token has expired or is not valid. Get a new one, or check {keys}")
@@ -67,6 +67,7 @@ _CODES = {
     "InvalidResourceName": _NAME,
     "SignatureDoesNotMatch": _SECRET,
     "AuthenticationFailed": _SECRET,
+    "AuthorizationFailure": _SECRET,
     "InvalidAccessKeyId": _UNKNOWN,
     "InvalidAuthenticationInfo": _UNKNOWN,
     "ExpiredToken": _TOKEN,
@@ -133,6 +134,7 @@ def trouble_of(error: BaseException, place: Place, secrets: Iterable[str] = ()) 
     kind, sentence = known or ("other", "the server at {server} refused it" if status else "the client refused it")
     facts = {
         "bucket": place.bucket,
+        "container": "container" if place.scheme == "az" else "bucket",
         "server": place.server,
         "region": place.region,
         "keys": _KEYS[place.scheme],
