@@ -87,6 +87,8 @@ LAZY_IMPORTS = {
     ("blocks.keys", "cryptography.fernet"): "25 ms, which only secrets need",
     ("blocks.values", "pydantic_core"): "comes with pydantic; only values beyond plain JSON need it",
     ("filesystems", "fsspec"): "an optional library",
+    ("locking.picking", "kept.store.selftest"): "few stores need it",
+    ("locking.picking", "kept_redis"): "an optional library",
     ("serializers", "kept.utilities.json_types"): "only values beyond plain JSON need it",
     ("settings.files", "tomli"): "the parser costs milliseconds; most machines have no settings file",
     ("settings.files", "tomllib"): "the parser costs milliseconds; most machines have no settings file",

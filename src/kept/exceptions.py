@@ -18,7 +18,8 @@
     │   ├── StoreUnsupported                 its server has no such operation
     │   └── StoreVersionError                written by a newer version of kept
     ├── LockError                            a lock that can't be taken or is not held
-    │   └── LockNotHeldError (ValueError)    released by who does not hold it
+    │   ├── LockNotHeldError (ValueError)    released by who does not hold it
+    │   └── LockLostError                    taken over by another before the work was done
     ├── MissingResult                        a state or an entry whose value can't be had
     ├── VisualizationError                   a flow whose picture can't be drawn without running it
     ├── RollBack                             a transaction that was told to roll back
@@ -118,6 +119,10 @@ class LockNotHeldError(LockError, ValueError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.key, self.holder))
+
+
+class LockLostError(LockError):
+    """A lock was taken over by another before what it was for was done, so that is not to be seen by anybody."""
 
 
 class MissingResult(KeptException):

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from kept.blocks import documents
@@ -22,8 +21,7 @@ from kept.exceptions import (
     SerializationError,
 )
 from kept.fingerprint import data_fingerprint
-from kept.locking.filesystem import FileSystemLockManager
-from kept.locking.memory import MemoryLockManager
+from kept.locking.picking import locks_for
 from kept.run_notes import note_published
 from kept.serializers import CompressedSerializer, PickleSerializer, Serializer
 from kept.settings import get_current_settings
@@ -165,6 +163,7 @@ class ResultStore:
         self.refusal = self._refusal(storage.accepts or entries.accepts)
         """Why what this serializer writes is not kept; empty if it is."""
         self.lock_manager = lock_manager
+        self._place_of_keys = entries
         self.slow = storage.slow or entries.slow
         """Whether reading takes so long that an event loop should not wait for it."""
         # With entries elsewhere, payloads belong where the user put them, however small.
@@ -305,14 +304,12 @@ class ResultStore:
         return 0 if flush is None else int(flush())
 
     def locks(self) -> Any:
-        """Who hands out the locks on keys: the manager that was given, else files beside an embedded store.
+        """Who hands out the locks on keys: the manager that was given, else what fits the place of the entries.
 
-        For a file system of the user's own there is no safe place for lock files, so its locks hold within this
-        process only; a manager of the user's choice reaches further.
+        That may be found out by asking a server that is far away. Raises `LockError` if it can't be.
         """
         if self.lock_manager is None:
-            local = Path(self.location).is_absolute()
-            self.lock_manager = FileSystemLockManager(Path(self.location) / "locks") if local else MemoryLockManager()
+            self.lock_manager = locks_for(self._place_of_keys, get_current_settings())
         return self.lock_manager
 
     def read(self, key: str) -> ResultRecord:

@@ -146,7 +146,7 @@ def store_in(bucket: Bucket) -> Store:
         entries = ObjectEntries(bucket, prefix="entries/", verbatim=False)
         blobs, url = ObjectBlobs(bucket, prefix="blobs/"), bucket.address.url
         address = f"{url} at {bucket.address.connection().place.server}"
-        made = Store(entries, blobs, url, slow=True, shared=True, address=address)
+        made = Store(entries, blobs, url, slow=True, shared=True, address=address, bare=entries)
         store = _stores.setdefault(bucket, made)
     return store
 
@@ -168,7 +168,8 @@ def _of_filesystem(files: Any) -> Store:
     if isinstance(files, RemoteFileSystem) and not files.basepath.startswith("memory:"):
         return _remote(files)
     shared = isinstance(files, LocalFileSystem)
-    return Store(ObjectEntries(files), ObjectBlobs(files), repr(files), slow=True, shared=shared)
+    entries = ObjectEntries(files)
+    return Store(entries, ObjectBlobs(files), repr(files), slow=True, shared=shared, bare=entries)
 
 
 _remotes: dict[str, Store] = {}
@@ -178,7 +179,8 @@ def _remote(files: RemoteFileSystem) -> Store:
     """The store behind a file system that is far away; the same object for equal ones."""
     options = repr(sorted(files.settings.items())).encode()
     address = f"{files.basepath} {digest_of([options], len(options))}"
-    store = Store(ObjectEntries(files), ObjectBlobs(files), repr(files), slow=True, address=address)
+    entries = ObjectEntries(files)
+    store = Store(entries, ObjectBlobs(files), repr(files), slow=True, address=address, bare=entries)
     return _remotes.setdefault(address, store)
 
 

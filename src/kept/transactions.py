@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
 from kept.context import FlowRunContext, new_id
-from kept.exceptions import ConfigurationError, RollBack
+from kept.exceptions import ConfigurationError, LockLostError, RollBack
 from kept.results import ResultRecord, ResultStore, get_result_store
 from kept.store.completing import completed
 from kept.store.entry import Entry
@@ -223,7 +223,7 @@ class BaseTransaction:
     def _locking(self) -> Steps[None]:
         if self._named and self.isolation_level is IsolationLevel.SERIALIZABLE and not self._is_locked_around():
             assert self.store is not None and self.key is not None
-            manager = self.store.locks()
+            manager = (yield Io(self.store.locks, (), True)) if self.store.slow else self.store.locks()
             self.holder = f"transaction-{new_id()}"
             yield Lock(manager, self.key, self.holder)
             self.locks = manager
@@ -251,7 +251,10 @@ class BaseTransaction:
         """The end of the block, by `error` if there is one; whether that was a `RollBack`, which goes no further."""
         try:
             if error is None:
-                yield from self.finishing()
+                try:
+                    yield from self.finishing()
+                except LockLostError as lost:
+                    self.logger.error("Transaction %r was rolled back: %s", self.key, lost)
             else:
                 yield from self.rolling_back()
             return isinstance(error, RollBack)
@@ -329,6 +332,8 @@ class BaseTransaction:
         cancelled = None
         published: list[tuple[ResultStore, list[Entry]]] = []
         try:
+            if self.locks is not None and self._entries:
+                yield from still_held(self.locks, self.key, self.holder)
             for store, entries in _by_store(members):
                 if store.slow:
                     cancelled = (yield Io(store.publish, (entries,), True, counts=True)) or cancelled
@@ -465,6 +470,25 @@ class AsyncTransaction(BaseTransaction):
         self, kind: object, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         return await drive_async(self.ending(error), ASYNC)
+
+
+def still_held(locks: Any, key: str | None, holder: str) -> Steps[None]:
+    """Make sure of the lock, by who hands it out: a process that was stopped may have lost it, and not know.
+
+    Raises:
+        LockLostError: another has it, or nobody says.
+    """
+    try:
+        held = yield Io(locks.is_lock_holder, (key, holder), getattr(locks, "slow", False))
+    except Exception as error:
+        raise LockLostError(
+            f"its lock on {key!r} could not be made sure of, and another may have it by now: {error}"
+        ) from error
+    if not held:
+        raise LockLostError(
+            f"another run took over the key {key!r}, because this one gave no sign of life for longer than "
+            "KEPT_LOCKING_LEASE_SECONDS; what that one keeps is left as it is"
+        )
 
 
 def _named(kind: type[E], value: Any) -> E:

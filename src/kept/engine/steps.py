@@ -22,8 +22,9 @@ from kept.engine.names import storage_key
 from kept.engine.outcome import final_state, is_outcome, settled
 from kept.engine.plan import Bypass, Decision, Hit, Identity, Rules, Run, judge, kept_by_another
 from kept.engine.signals import catch_sigterm, crash_message, release_sigterm, undisturbed
-from kept.exceptions import CancelledRun, KeptException, SerializationError
+from kept.exceptions import CancelledRun, KeptException, LockLostError, SerializationError
 from kept.history import RunRecord
+from kept.locking.memory import MemoryLockManager
 from kept.logging.loggers import log_run
 from kept.logging.prints import logged_prints
 from kept.results import KeptResult, Origin, ResultStore
@@ -47,6 +48,7 @@ _TROUBLE = (
     "not accepted",
 )
 _NOT_KEPT = Miss("not kept yet")
+_IN_THIS_PROCESS = MemoryLockManager()
 
 
 class RunSteps:
@@ -62,6 +64,8 @@ class RunSteps:
         context: what the code of the run sees of it; a subclass sets it.
         label: what log lines call the run.
         elsewhere: whether the function is called in another process, which reads for itself what is kept.
+        locks: who has given it the lock on its key, if it holds one that others heed.
+        lost: whether another run has taken that over.
         collects: whether the values of a generator are remembered: if they are kept, or asked for in the state.
     """
 
@@ -73,6 +77,8 @@ class RunSteps:
         "flow",
         "identity",
         "label",
+        "locks",
+        "lost",
         "not_kept",
         "owner",
         "parameters",
@@ -111,6 +117,8 @@ class RunSteps:
         self.decision: Decision = rules.bypass
         self.not_kept = ""
         self.saved = 0.0
+        self.locks: Any = None
+        self.lost = False
         self.collects = rules.persist
         self.elsewhere = False
         self.context: Any = None
@@ -210,7 +218,7 @@ class RunSteps:
                     return hit
         elif self.rules.storage_key is not None:
             self.identity = self._identify()  # not to look there, but to write there
-        if self._isolated():
+        if self._takes_turns():
             return (yield from self._alone())
         return (yield from self._compute())
 
@@ -358,8 +366,13 @@ class RunSteps:
 
     def _isolated(self) -> bool:
         policy = self.rules.policy
-        serializable = policy is not None and policy.isolation_level is IsolationLevel.SERIALIZABLE
-        return serializable and self.identity is not None
+        return policy is not None and policy.isolation_level is IsolationLevel.SERIALIZABLE
+
+    def _takes_turns(self) -> bool:
+        """Whether runs with the same key are to wait for each other."""
+        if self.identity is None or self.rules.policy is None:
+            return False
+        return self._isolated() or (self.rules.settings.cache.single_flight and not self.rules.refresh)
 
     def _alone(self) -> Steps[State[Any]]:
         """Compute under the lock of the key, unless somebody else has kept the result meanwhile."""
@@ -367,18 +380,42 @@ class RunSteps:
         assert store is not None and identity is not None
         if self._locked_around(identity.key):
             return (yield from self._compute())
-        locks = store.locks()
-        yield Lock(locks, identity.key, self.run.id)
-        self.context.locked = identity.key
+        isolated = self._isolated()
+        name = identity.key if isolated else f"{store.location}\0{identity.key}"
         try:
-            hit = yield from self._look_up(identity.key, afresh=True)
-            if hit is not None:
-                return hit
+            locks = (yield from self._locks(store)) if isolated else _IN_THIS_PROCESS
+            yield Lock(locks, name, self.run.id)
+        except Exception as error:  # what keeps locks is away: that costs computing twice, not the run
+            self.write(
+                logging.WARNING,
+                f"The lock on the key can't be had, so others may compute the same at this moment: {_said(error)}",
+            )
             return (yield from self._compute())
-        finally:
-            try:
-                locks.release_lock(identity.key, self.run.id)
-            except Exception as error:  # the lock is gone, with the folder it was in or by a hold timeout
+        self.context.locked = identity.key
+        self.locks = locks if isolated else None
+        slow = getattr(locks, "slow", False)
+        try:
+            state = yield from self._look_up(identity.key, afresh=True)
+            if state is None:
+                state = yield from self._compute()
+                if store.slow:  # those who wait are to find it
+                    yield Io(store.flush, (), True)
+        except BaseException:
+            self._unlock(locks, name)
+            raise
+        cancelled = yield Io(self._unlock, (locks, name), slow, counts=True)
+        if cancelled is not None:
+            raise cancelled
+        return state
+
+    def _locks(self, store: ResultStore) -> Steps[Any]:
+        return (yield Io(store.locks, (), True)) if store.slow else store.locks()
+
+    def _unlock(self, locks: Any, name: str) -> None:
+        try:
+            locks.release_lock(name, self.run.id)
+        except Exception as error:  # the lock is gone, with the folder it was in or by a hold timeout
+            if not self.lost:
                 self.write(logging.WARNING, f"The lock on the key can't be given back: {_said(error)}")
 
     def _locked_around(self, key: str) -> bool:
@@ -408,6 +445,7 @@ class RunSteps:
             persist = False  # said before hours are spent on it
             self._say_not_kept(SerializationError(store.refusal), "will not be")
         txn = Transaction(key, store, parent=get_transaction(), of_task=True)
+        txn.locks, txn.holder = self.locks, self.run.id
         began = time.perf_counter()
         if self.holds_results_back:
             activate(txn)
@@ -493,7 +531,8 @@ class RunSteps:
 
     def _say_not_kept(self, error: BaseException, how: str = "was not") -> None:
         self.not_kept = f"{type(error).__name__}: {error}"
-        again = ", so the next run computes it again" if self.identity is not None else ""
+        self.lost = isinstance(error, LockLostError)
+        again = ", so the next run computes it again" if self.identity is not None and not self.lost else ""
         of_store = not isinstance(error, SerializationError)
         level = logging.DEBUG if of_store and not self._is_news(NOT_KEPT, _said(error)) else logging.ERROR
         self.write(level, f"The result {how} kept{again}: {_said(error)}")

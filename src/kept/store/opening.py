@@ -55,6 +55,8 @@ class Store(NamedTuple):
     """Whether nothing that is put gets there."""
     ready: bool = False
     """Whether all is around it that its user wishes for: signatures, a local tier."""
+    bare: ObjectEntries | None = None
+    """The entries without what is around them, if they are objects."""
     address: str = ""
     """What tells it from other stores, without secrets, if it is far away: a local tier stands in front of it then."""
 
