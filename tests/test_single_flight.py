@@ -196,7 +196,8 @@ def step(x):
 if by == "task":
     print("=", step(1), flush=True)
 else:
-    with transaction("key", ResultStore(Path(place), lock_manager=locks), isolation_level=IsolationLevel.SERIALIZABLE) as txn:
+    store = ResultStore(Path(place), lock_manager=locks)
+    with transaction("key", store, isolation_level=IsolationLevel.SERIALIZABLE) as txn:
         if not txn.is_committed():
             txn.stage(work())
     print("=", txn.read().result, flush=True)
@@ -268,7 +269,7 @@ def test_submitted_mapped_and_async_calls_share_it_too() -> None:
 
     @flow
     def work() -> list[int]:
-        return step.map([1] * 5 + [2]).result() + [step.submit(1).result()]
+        return [*step.map([1] * 5 + [2]).result(), step.submit(1).result()]
 
     @flow
     async def awork() -> list[int]:
