@@ -33,6 +33,7 @@ UNITS = (
     # 2 bytes
     "serializers",
     "blocks",
+    "types",
     "filesystems",
     "store",
     "blocks.buckets",
@@ -84,6 +85,7 @@ LAZY_IMPORTS = {
     ("cli.config", "kept.cli.edit"): "tomlkit costs as much as typer; only the commands that write need it",
     ("engine.sync", "kept.engine.aio"): "it imports asyncio, 30 ms that only async functions need",
     ("engine.drivers", "kept.engine.aio"): "it imports asyncio, 30 ms that only async runs need",
+    ("blocks.documents", "uuid"): "3 ms, which only saved blocks need",
     ("blocks.keys", "cryptography.fernet"): "25 ms, which only secrets need",
     ("blocks.values", "pydantic_core"): "comes with pydantic; only values beyond plain JSON need it",
     ("filesystems", "fsspec"): "an optional library",

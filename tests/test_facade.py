@@ -39,6 +39,7 @@ MODULES = {
     "kept.blocks.core": "Block",
     "kept.blocks.system": "Secret",
     "kept.blocks.fields": "SecretDict",
+    "kept.types": "SecretDict",
     "kept.transactions": (
         "transaction atransaction Transaction AsyncTransaction get_transaction IsolationLevel CommitMode "
         "TransactionState"

@@ -4,10 +4,10 @@ Importing this does nothing but define where each name lives; a name is loaded w
 
     0 words      exceptions, states, utilities
     1 identity   fingerprint: what a thing is
-    2 bytes      serializers, filesystems, store, locking
+    2 bytes      settings, serializers, blocks, filesystems, store, locking
     3 records    history
     4 rules      cache_policies
-    5 runs       settings, context, results, transactions, logging, runtime, futures, engine, task_runners
+    5 runs       context, results, transactions, logging, runtime, futures, engine, task_runners
     6 users      tasks, flows, assets
     7 surfaces   cli, testing
 """

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
-from uuid import UUID
+from typing import TYPE_CHECKING, Any
 
 from kept.exceptions import ConfigurationError, InvalidNameError
 from kept.settings import get_current_settings
 from kept.utilities.nearest import nearest
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 FORMAT = 1
 """The version of the format of documents, which is their field `kept_block`."""
@@ -117,7 +119,7 @@ def read(slug: str, name: str) -> _Document:
         document = json.loads(text)
         version = document["kept_block"]
         complete = isinstance(document["fields"], dict) and {k for k in document if type(document[k]) is str} >= _TEXTS
-        UUID(document["id"])
+        as_id(document["id"])
     except (ValueError, KeyError, TypeError, AttributeError):
         complete = version = False
     if isinstance(version, int) and version > FORMAT:
@@ -135,10 +137,24 @@ def type_is_known(slug: str) -> bool:
     return (folder() / slug).is_dir()
 
 
+def new_id() -> UUID:
+    """An id that no block has."""
+    import uuid  # noqa: PLC0415 - see LAZY_IMPORTS
+
+    return uuid.uuid4()
+
+
+def as_id(text: str) -> UUID:
+    """The id of a block. Raises ValueError for what is none."""
+    import uuid  # noqa: PLC0415 - see LAZY_IMPORTS
+
+    return uuid.UUID(text)
+
+
 def id_of(slug: str, name: str) -> UUID | None:
     """The id of a document; None if there is none that can be read."""
     try:
-        return UUID(read(slug, name)["id"])
+        return as_id(read(slug, name)["id"])
     except ConfigurationError:
         return None
 

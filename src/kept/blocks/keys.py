@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from typing import Any
+
+from blake3 import blake3
 
 from kept.blocks.documents import write_privately
 from kept.exceptions import ConfigurationError
@@ -17,7 +18,7 @@ class Key:
     def __init__(self, secret: bytes, place: str) -> None:
         self.place = place
         """Where the key is from, in words."""
-        self.id = hashlib.sha256(b"kept block key " + secret).hexdigest()[:16]
+        self.id = blake3(b"kept block key " + secret).hexdigest()[:16]
         """What tells it from others, and says nothing of it."""
         self._fernet = _fernet(secret, place)
 

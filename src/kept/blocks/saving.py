@@ -14,13 +14,15 @@ import unicodedata
 import warnings
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from typing import Any, ClassVar, TypeVar, cast
-from uuid import UUID, uuid4
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from kept.blocks import documents
 from kept.blocks.values import Reader, Writer
 from kept.exceptions import ConfigurationError, InvalidNameError, SerializationError
 from kept.utilities.effects import in_thread
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 S = TypeVar("S", bound="Savable")
 
@@ -48,7 +50,7 @@ class Savable:
         """
         slug = type(self).get_block_type_slug()
         name = documents.check_name(self._name_to_save(name))
-        id = (documents.id_of(slug, name) if overwrite else None) or uuid4()
+        id = (documents.id_of(slug, name) if overwrite else None) or documents.new_id()
         documents.write(slug, name, {**document_of(self), "id": str(id)}, overwrite)
         self._remember(name, id)
         return id
@@ -68,7 +70,7 @@ class Savable:
         slug, name = cls._place_of(name)
         document = documents.read(slug, name)
         block = _from_document(document, cls, f"{slug}/{name}", validate)
-        block._remember(name, UUID(document["id"]))
+        block._remember(name, documents.as_id(document["id"]))
         return block
 
     @classmethod
@@ -91,7 +93,7 @@ class Savable:
 
     async def asave(self, name: str | None = None, overwrite: bool = False) -> UUID:
         """`save()`, to await."""
-        return cast(UUID, await in_thread(self.save, name, overwrite))
+        return cast("UUID", await in_thread(self.save, name, overwrite))
 
     @classmethod
     async def aload(cls: type[S], name: str, validate: bool = True) -> S:
@@ -222,7 +224,7 @@ def _arrived(cls: type[S], document: dict[str, Any], name: str) -> S:
         block = _from_values_of(document, cls, shown)
     except ConfigurationError:  # there is another key here, or none, and perhaps another block of this name
         return cls.load(shown)
-    block._remember(name, UUID(document["id"]))
+    block._remember(name, documents.as_id(document["id"]))
     return block
 
 
