@@ -6,7 +6,7 @@ functions or as coroutine functions. Two more verbs are used where they exist: `
 """
 
 # Paths are text here: making a Path of each costs more than what is done with it.
-# ruff: noqa: PTH103, PTH105, PTH108, PTH111, PTH118, PTH123
+# ruff: noqa: PTH103, PTH105, PTH108, PTH111, PTH116, PTH118, PTH123
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from kept.blocks.plain import PlainBlock
 from kept.exceptions import ConfigurationError
@@ -24,7 +24,7 @@ from kept.utilities.effects import in_thread
 
 T = TypeVar("T")
 
-_TEMPORARY = ".kept-tmp"
+TEMPORARY = ".kept-tmp"
 """How the names of files end that are being written."""
 
 
@@ -37,6 +37,16 @@ class PathNotFoundError(FileNotFoundError, ValueError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.path,))
+
+
+class Listed(NamedTuple):
+    """A file, as the place where it lies tells of it."""
+
+    path: str
+    size: int
+    """Its length in bytes."""
+    modified: float
+    """When it was written, in seconds since the epoch, by the clock of that place."""
 
 
 class ReadableFileSystem(PlainBlock, ABC):
@@ -113,7 +123,7 @@ class LocalFileSystem(WritableFileSystem):
         """
         target = self._resolve(path)
         parent, name = os.path.split(target)
-        temporary = os.path.join(parent, f".{name[:40]}.{os.urandom(6).hex()}{_TEMPORARY}")
+        temporary = os.path.join(parent, f".{name[:40]}.{os.urandom(6).hex()}{TEMPORARY}")
         os.makedirs(parent, exist_ok=True, mode=0o700)
         try:
             with open(temporary, "xb", opener=_private) as file:
@@ -138,8 +148,26 @@ class LocalFileSystem(WritableFileSystem):
         base = self._base()
         for folder, _, names in os.walk(self._resolve(prefix)):
             for name in names:
-                if not name.endswith(_TEMPORARY):
+                if not name.endswith(TEMPORARY):
                     yield os.path.relpath(os.path.join(folder, name), base).replace(os.sep, "/")
+
+    def list_files(self, prefix: str = "") -> Iterator[Listed]:
+        """All files in the folder `prefix` and its folders, with those that a killed process was writing."""
+        base = self._base()
+        for folder, _, names in os.walk(self._resolve(prefix)):
+            for name in names:
+                path = os.path.join(folder, name)
+                found = self.stat_path(os.path.relpath(path, base).replace(os.sep, "/"))
+                if found is not None:
+                    yield found
+
+    def stat_path(self, path: str) -> Listed | None:
+        """What is known of the file at `path`; None if there is none."""
+        try:
+            status = os.stat(self._resolve(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return Listed(path, status.st_size, status.st_mtime)
 
     def get_directory(self, from_path: str | None = None, local_path: str | None = None) -> None:
         """Copy a folder from here to a local one.

@@ -37,6 +37,20 @@ def resolve_storage(storage: Any, settings: Settings) -> Store:
     return store if store.private or store.ready else _ready(store, Wishes.of(settings), settings)
 
 
+def bare_store(storage: Any, settings: Settings) -> tuple[Store, Wishes]:
+    """The store with nothing around it, and how it is to be used: for upkeep. Raises `ConfigurationError`."""
+    said = settings.results
+    if storage is None:
+        storage = said.default_storage_block or said.default_storage
+    if isinstance(storage, str) and is_reference(storage):
+        storage = _saved(storage)
+    if _has_terms(storage):
+        store, own = _store_of(storage.storage, settings), storage.wishes()
+    else:
+        store, own = _store_of(storage, settings), {}
+    return store, (Wishes() if store.private else Wishes.of(settings))._replace(**own)
+
+
 class Wishes(NamedTuple):
     """How a store is to be used, as settings or a block `ResultStorage` say it."""
 
@@ -106,11 +120,10 @@ def _named_serializer(name: str) -> str:
 
 def _of_block(block: Any, settings: Settings) -> Store:
     """The store of a `ResultStorage`, which says by itself how it is used; what it leaves open, the settings say."""
-    store = _store_of(block.storage, settings)
+    store, wishes = bare_store(block, settings)
     if store.ready:
         raise ConfigurationError(f"A ResultStorage is kept in another one, {block.storage!r}: name the place itself.")
-    said = block.wishes()
-    return _ready(store, (Wishes() if store.private else Wishes.of(settings))._replace(**said), settings)
+    return _ready(store, wishes, settings)
 
 
 def _has_terms(storage: Any) -> bool:

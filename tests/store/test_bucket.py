@@ -77,7 +77,11 @@ def test_all_below_a_folder_is_listed_with_its_size_and_nothing_else(files: Buck
     for path in ("a/one", "a/b/two", "ab/three", "a/ä %20 +?#"):
         files.write_path(path, b"12345")
     server.put(files.address.bucket, "folder-beside/x", b"")
-    assert set(files.list_sizes("a/")) == {("a/one", 5), ("a/b/two", 5), ("a/ä %20 +?#", 5)}
+    listed = list(files.list_files("a/"))
+    assert {(found.path, found.size) for found in listed} == {("a/one", 5), ("a/b/two", 5), ("a/ä %20 +?#", 5)}
+    assert all(abs(found.modified - time.time()) < 60 for found in listed)
+    assert files.stat_path("a/one") in listed
+    assert files.stat_path("a/missing") is None
     assert set(files.list_paths()) == {"a/one", "a/b/two", "ab/three", "a/ä %20 +?#"}
     files.delete_path("a/ä %20 +?#")
     assert set(files.list_paths("a")) == {"a/one", "a/b/two"}

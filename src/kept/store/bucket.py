@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from kept.exceptions import ConfigurationError, StoreError
-from kept.filesystems import PathNotFoundError
+from kept.filesystems import Listed, PathNotFoundError
 from kept.store.addresses import EXTRAS, Address, Connection
 from kept.store.troubles import Trouble, trouble_of
 
@@ -151,14 +151,25 @@ class Bucket:
 
     def list_paths(self, prefix: str = "") -> Iterator[str]:
         """The paths of all objects in the folder `prefix` and its folders."""
-        return (path for path, _ in self.list_sizes(prefix))
+        return (found.path for found in self.list_files(prefix))
 
-    def list_sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
-        """The path and the size in bytes of each object in the folder `prefix` and its folders."""
+    def list_files(self, prefix: str = "") -> Iterator[Listed]:
+        """All objects in the folder `prefix` and its folders, with their sizes and times."""
         folder = self._key(prefix)
         with self._asking(prefix, "can't be listed"):
             for batch in self._client().list(folder + "/" if folder else None):
-                yield from [(found["path"][len(self._prefix) :], found["size"]) for found in batch]
+                yield from [self._listed(found) for found in batch]
+
+    def stat_path(self, path: str) -> Listed | None:
+        """What is known of the object at `path`; None if there is none."""
+        try:
+            with self._asking(path, "can't be read"):
+                return self._listed(self._client().head(self._key(path)))
+        except PathNotFoundError:
+            return None
+
+    def _listed(self, found: Any) -> Listed:
+        return Listed(found["path"][len(self._prefix) :], found["size"], found["last_modified"].timestamp())
 
     # --- whole local files
 

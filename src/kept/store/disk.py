@@ -37,6 +37,7 @@ from typing import Any
 from blake3 import blake3
 
 from kept.exceptions import StoreError
+from kept.filesystems import Listed
 from kept.store.digests import PREFIX, digest_of, is_digest
 from kept.store.entry import Miss
 from kept.store.mapping import map_private
@@ -128,6 +129,16 @@ class DiskBlobs:
             return _is_sealed(os.stat(self._path(digest)), digest)
         except OSError:
             return False
+
+    def aged(self) -> Iterator[tuple[str, Listed]]:
+        """The digest of every blob, with its file and when that was put last."""
+        for digest, size in self.scan():
+            path = self._path(digest)
+            try:
+                # The change time: the modification time is the seal.
+                yield digest, Listed(path, size, os.stat(path).st_ctime)
+            except OSError:
+                continue  # deleted meanwhile
 
     # --- writing
 

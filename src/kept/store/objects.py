@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,7 +31,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from kept.exceptions import ConfigurationError, StoreError, StoreUnsupported
-from kept.filesystems import LocalFileSystem
+from kept.filesystems import Listed, LocalFileSystem
 from kept.store.bucket import Bucket
 from kept.store.completing import completed
 from kept.store.digests import PREFIX, digest_of, is_digest
@@ -45,6 +46,8 @@ _LOOKS = 20
 _DEEPEST = 50
 """How many transactions may wait for each other at one key: each was killed or is still running."""
 _AT_ONCE = 16
+_OF_TODAY = 43_200.0
+"""Half of the time after which `upkeep.collect` takes an object for left: clocks may differ by the other half."""
 _NOT_KEPT = Miss("not kept yet")
 
 
@@ -120,6 +123,11 @@ class ObjectEntries:
             content, waits = before, True
         return Miss("damaged: too many transactions wait for each other on it"), False
 
+    def raw(self, path: str) -> bytes:
+        """The object at a path as it is; empty if there is none."""
+        content = _read(self.filesystem.read_path, path)
+        return b"" if isinstance(content, Miss) else bytes(content)
+
     def is_committed(self, txn: str) -> bool:
         """Whether the manifest of a transaction is there."""
         return not isinstance(_read(self.filesystem.read_path, self.manifests + txn), Miss)
@@ -162,8 +170,12 @@ class Publication:
 
     def tidy(self) -> None:
         """Take the marks off what is committed, and delete the manifest if nobody needs it any more."""
-        if all(self._each(lambda path: self._settle(path, commit=True))):
+        if all(self._each(self.settle)):
             _delete(self._files, self._manifest)
+
+    def settle(self, path: str) -> bool:
+        """Take the mark off at a path, for this transaction is committed; whether nobody there needs its manifest."""
+        return self._settle(path, commit=True)
 
     def drop(self, path: str) -> bool:
         """Put back what was at a path before, if it waits for this transaction, which will never be committed."""
@@ -302,8 +314,8 @@ class ObjectBlobs:
                 yield digest, size
 
     def _sizes(self) -> Iterator[tuple[str, int]]:
-        if list_sizes := getattr(self.filesystem, "list_sizes", None):
-            yield from list_sizes(self.prefix)
+        if list_files := getattr(self.filesystem, "list_files", None):
+            yield from ((found.path, found.size) for found in list_files(self.prefix))
             return
         for path in _list(self.filesystem, self.prefix):
             content = _read(self.filesystem.read_path, path)
@@ -337,10 +349,24 @@ class ObjectBlobs:
             _attempt(f"{path!r} can't be written to {_name(self.filesystem)}", lambda: verb(path, file))
 
     def size_of(self, digest: str) -> int | None:
-        """How many bytes are kept as this blob; None if there are none, or it can't be told without reading them."""
-        verb = getattr(self.filesystem, "size_of_path", None)
-        path = self._path(digest)
-        return None if verb is None else _attempt(f"{path!r} can't be looked for", lambda: verb(path))
+        """How many bytes are kept as this blob; None if there are none, or it can't be told without reading them.
+
+        None as well if it is not of today: who is about to refer to it writes it again, so that it is not taken for
+        garbage meanwhile.
+        """
+        files, path = self.filesystem, self._path(digest)
+        verb = getattr(files, "stat_path", None) or getattr(files, "size_of_path", None)
+        found = None if verb is None else _attempt(f"{path!r} can't be looked for", lambda: verb(path))
+        if isinstance(found, Listed):
+            return found.size if abs(time.time() - found.modified) < _OF_TODAY else None
+        return found
+
+    def aged(self) -> Iterator[tuple[str, Listed]]:
+        """The digest of every blob, with its file."""
+        for found in self.filesystem.list_files(self.prefix):
+            digest = PREFIX + found.path.rsplit("/", 1)[-1].removeprefix("b3-")
+            if is_digest(digest):
+                yield digest, found
 
     def _view(self, path: str) -> memoryview | Miss:
         # Not for their subclasses: one that redefines `read_path` means blobs too.

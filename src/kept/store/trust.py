@@ -232,6 +232,11 @@ class ReadOnlyBlobs:
     def scan(self) -> Iterator[tuple[str, int]]:
         return self.inside.scan()
 
+    def __getattr__(self, name: str) -> Any:
+        if name == "download":  # what else the blobs inside may have writes
+            return getattr(self.inside, name)
+        raise AttributeError(name)
+
 
 # --- signatures
 
