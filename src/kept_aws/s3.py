@@ -46,9 +46,9 @@ class S3Bucket(BucketBlock):
         """
         source = self._below(folder)
         found = [
-            {"Key": self._whole(path), "Size": size}
-            for path, size in self._files().list_sizes(source)
-            if not (delimiter and delimiter in path.removeprefix(source).lstrip("/"))
+            {"Key": self._whole(listed.path), "Size": listed.size}
+            for listed in self._files().list_files(source)
+            if not (delimiter and delimiter in listed.path.removeprefix(source).lstrip("/"))
         ]
         return found[:max_items]
 
