@@ -8,7 +8,7 @@ disk.py        blobs as files, loaded by memory map
 objects.py     both, over any file system or object store with `read_path` and `write_path`
 bucket.py      the verbs of a file system on S3, Google Cloud Storage and Azure;  troubles.py  refusals, in words
 addresses.py   where a bucket is, and how its server is spoken with;  aws.py  what AWS's variables and files say
-selftest.py    which promises the server of a bucket keeps
+selftest.py    which promises the server of a bucket keeps;  checkup.py  what a place can do, step by step
 format.py      an entry as one object
 memory.py      both, in memory
 tier.py        copies of both, within a bound;  tiered.py  these in front of what is far away;  behind.py  write-behind

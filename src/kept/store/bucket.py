@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any
+from uuid import uuid4
 
 from kept.exceptions import ConfigurationError, StoreError
 from kept.filesystems import Listed, PathNotFoundError
@@ -89,6 +90,16 @@ class Bucket:
     def server(self) -> str:
         """The address of the server."""
         return self._connection.place.server
+
+    def knock(self) -> Trouble:
+        """What the server says when an object is asked for that is not there: "missing", unless something is wrong."""
+        try:
+            self._client().get(self._key(f"selftest/{uuid4().hex}"))
+        except StoreError:
+            raise
+        except Exception as error:
+            return self._trouble(error)
+        return Trouble("other", f"{self.server} answers with an object that was never written")
 
     # --- whole objects
 

@@ -28,16 +28,27 @@ class Trouble(NamedTuple):
     """Why a request was refused."""
 
     kind: str
-    """missing (the object), exists, changed, bucket, denied, region, unreachable, unsupported or other."""
+    """missing (the object), exists, changed, bucket, credentials, denied, region, unreachable, unsupported or other."""
     why: str
     """The end of a sentence, and what to do."""
 
     def error(self, what: str) -> StoreError:
         """The exception that says so of `what` could not be done."""
-        kinds = {"denied": StoreRefused, "unreachable": StoreUnreachable, "unsupported": StoreUnsupported}
+        kinds = {
+            "credentials": StoreRefused,
+            "denied": StoreRefused,
+            "unreachable": StoreUnreachable,
+            "unsupported": StoreUnsupported,
+        }
         return kinds.get(self.kind, StoreError)(f"{what}: {self.why}")
 
 
+_ERRORS = {
+    "credentials": StoreRefused,
+    "denied": StoreRefused,
+    "unreachable": StoreUnreachable,
+    "unsupported": StoreUnsupported,
+}
 _KEYS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile, or the credentials of the block",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS, or the credentials of the block",
@@ -51,10 +62,10 @@ _ENDPOINTS = {
 
 _BUCKET = ("bucket", "there is no {container} {bucket!r} at {server}. Create it, or correct its name")
 _NAME = ("bucket", "{bucket!r} can't be the name of a {container}. Correct it")
-_SECRET = ("denied", "the secret key does not fit the access key. Check {keys}")
-_UNKNOWN = ("denied", "the access key is not known at {server}. Check {keys}")
-_TOKEN = ("denied", "the session token has expired or is not valid. Get a new one, or check {keys}")
-_CLOCK = ("denied", "the clock of this machine is too far from the server's. Set it, by NTP for instance")
+_SECRET = ("credentials", "the secret key does not fit the access key. Check {keys}")
+_UNKNOWN = ("credentials", "the access key is not known at {server}. Check {keys}")
+_TOKEN = ("credentials", "the session token has expired or is not valid. Get a new one, or check {keys}")
+_CLOCK = ("credentials", "the clock of this machine is too far from the server's. Set it, by NTP for instance")
 _ACCESS = ("denied", "these credentials do not allow it{message}. Ask for the permission, or check {keys}")
 _REGION = ("region", "the region {region!r} is wrong{expected}. Set AWS_REGION, or the region_name of the block")
 _BUSY = ("unreachable", "the server at {server} is too busy or broken{message}. Try again later")
@@ -105,7 +116,7 @@ _KINDS = {
 }
 _CONNECTIONS = (
     ("NotPartial", _UNSUPPORTED),
-    ("169.254.169.254", ("denied", "there are no credentials. Set {keys}")),
+    ("169.254.169.254", ("credentials", "there are no credentials. Set {keys}")),
     ("dns error", ("unreachable", "there is no host of that name: {server}. Check {endpoints}")),
     ("InvalidContentType", ("unreachable", "{server} does not speak https. Write http:// in {endpoints}")),
     (
