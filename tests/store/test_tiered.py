@@ -165,6 +165,34 @@ def test_a_large_blob_that_is_there_already_is_not_sent_again(far: Far, tmp_path
     assert far.verbs() == ["size"]
 
 
+def test_what_is_very_large_is_sent_while_it_is_copied(far: Far, tmp_path: Path) -> None:
+    here = machine(far, tmp_path)
+    digest = here.blobs.put([BIG] * 6)
+    assert far.verbs() == ["size", "write"]
+    assert list(far.files.values()) == [BIG * 6]
+    assert a_view(here.blobs.open(digest)) == BIG * 6
+    assert far.verbs() == []
+    assert machine(far, tmp_path / "b").blobs.put([BIG] * 6) == digest
+    assert far.verbs() == ["size"]
+    far.trouble["all"] = ConnectionResetError("gone")
+    with pytest.raises(StoreError, match="gone"):
+        here.blobs.put([BIG] * 7)
+
+
+def test_a_value_that_changes_while_it_is_sent_and_copied_is_kept_as_it_was_copied(far: Far, tmp_path: Path) -> None:
+    value = bytearray(BIG * 6)
+
+    class Changed(TierBlobs):
+        def put(self, chunks: Any) -> str:
+            value[:4] = b"late"
+            return super().put(chunks)
+
+    here = TieredBlobs(Changed(tmp_path / "blobs", 10**9), store_of(far).blobs)
+    digest = here.put([memoryview(value)])
+    assert digest == digest_of([value], len(value))
+    assert list(far.files.values()) == [bytes(value)]
+
+
 def test_threads_that_want_one_blob_fetch_it_once(far: Far, tmp_path: Path) -> None:
     digest = store_of(far).blobs.put([BIG])
     far.verbs()

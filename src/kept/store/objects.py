@@ -289,11 +289,15 @@ class ObjectBlobs:
 
     def put(self, chunks: Sequence[bytes | memoryview]) -> str:
         digest = digest_of(chunks, sum(memoryview(chunk).nbytes for chunk in chunks))
+        self.write(digest, chunks)
+        return digest
+
+    def write(self, digest: str, chunks: Sequence[bytes | memoryview]) -> None:
+        """Keep the concatenation of the chunks as this blob, without looking whether it is. Raises `StoreError`."""
         if write := getattr(self.filesystem, "write_chunks", None):
             write(self._path(digest), chunks)
         else:
             _write(self.filesystem, self._path(digest), b"".join(chunks))
-        return digest
 
     def open(self, digest: str) -> memoryview | Miss:
         view = self._view(self._path(digest))

@@ -168,10 +168,19 @@ class ReachedBlobs:
 
     def send(self, digest: str, file: str) -> None:
         """Keep the content of a local file as this blob, unless it is kept already. Raises `StoreError`."""
-        size = os.stat(file).st_size  # noqa: PTH116
+        self._send(digest, os.stat(file).st_size, _upload, file)  # noqa: PTH116
+
+    def send_chunks(self, digest: str, chunks: Sequence[bytes | memoryview], size: int) -> None:
+        """Keep the concatenation of the chunks, `size` bytes, as this blob, unless it is kept already.
+
+        Raises `StoreError`.
+        """
+        self._send(digest, size, _write, chunks)
+
+    def _send(self, digest: str, size: int, send: Callable[[Any, str, Any], None], content: Any) -> None:
         ask = getattr(self.far, "size_of", None) if size >= _ASK_FROM and digest not in self._rotten else None
         if ask is None or self.reach.ask(ask, digest) != size:
-            self.reach.write(_upload, self.far, digest, file)
+            self.reach.write(send, self.far, digest, content)
             self._rotten.discard(digest)
 
     def discard(self, digest: str) -> str:
@@ -201,3 +210,10 @@ def _upload(far: Any, digest: str, file: str) -> None:
         return
     with open(file, "rb") as content:  # noqa: PTH123
         far.put([content.read()])
+
+
+def _write(far: Any, digest: str, chunks: Sequence[bytes | memoryview]) -> None:
+    if verb := getattr(far, "write", None):
+        verb(digest, chunks)
+    else:
+        far.put(chunks)
