@@ -274,6 +274,8 @@ CASES: tuple[Case, ...] = (
             Row(figure="beside", title="... a GET of the same object by the same client", unit="ms"),
             Row(figure="times", title="... hit over GET", unit="x", budget=1.2),
             Row(figure="requests", title="... requests for one hit", unit="n", budget=1),
+            Row(figure="warm", title="... again, from the local tier", unit="us", budget=60e-6),
+            Row(figure="embedded", title="... the same hit in the store of this machine", unit="us"),
         ),
         sizes={"kept": {"keys": 200}, "prefect-aws": {"keys": 60}},
     ),
@@ -293,7 +295,10 @@ CASES: tuple[Case, ...] = (
         group="far",
         rows=(
             Row(figure="cold", title="map over 1,000 results kept in S3 (Prefect: scaled from 200)", unit="s"),
-            Row(figure="warm", title="... again", unit="s"),
+            Row(figure="limit", title="... all of them by the bare client, as many at once as goes best", unit="s"),
+            Row(figure="times", title="... map over the greater of that and a second", unit="x", budget=1.1),
+            Row(figure="warm", title="... again, from the local tier (Prefect: from S3)", unit="s"),
+            Row(figure="embedded", title="... the same from the store of this machine", unit="s"),
         ),
         sizes={"kept": {"keys": 1_000, "repeats": 3}, "prefect-aws": {"keys": 200, "repeats": 1}},
     ),
@@ -303,16 +308,43 @@ CASES: tuple[Case, ...] = (
         group="far",
         rows=(
             Row(figure="up", title="1 GB array kept in S3 (Prefect: scaled from 100 MB)", unit="s"),
+            Row(figure="bare_up", title="... the same bytes sent by the bare client", unit="s"),
+            Row(figure="up_times", title="... kept over that", unit="x", budget=1.11),
             Row(figure="up_memory", title="... memory beside the array", unit="MB", budget=200e6),
             Row(figure="down", title="1 GB array loaded from S3 and read through (Prefect: scaled)", unit="s"),
+            Row(figure="bare_down", title="... the same bytes fetched by the bare client", unit="s"),
+            Row(figure="down_times", title="... kept over that", unit="x", budget=1.11),
             Row(figure="down_memory", title="... memory beside the array", unit="MB", budget=200e6),
         ),
         sizes={"kept": {"array_bytes": GB}, "prefect-aws": {"array_bytes": MB100}},
         rounds=1,
     ),
+    Case(
+        name="far_locks",
+        how="far",
+        group="far",
+        rows=(
+            Row(figure="lock", title="what a lock in Redis adds to a miss", unit="us", budget=300e-6),
+            Row(figure="bare_lock", title="... two commands of the bare client, SET and DEL", unit="us"),
+            Row(figure="lease", title="what a lease adds to a miss that is kept in S3", unit="ms"),
+            Row(figure="stored", title="... the miss without it", unit="ms"),
+        ),
+        sizes={"kept": {"batches": 10, "calls": 200}},
+    ),
+    Case(
+        name="far_contend",
+        how="far",
+        group="far",
+        rows=(
+            Row(figure="took", title="8 processes that want the same 200 results in S3, SERIALIZABLE", unit="s"),
+            Row(figure="fewest", title="... runs of the key that ran least often", unit="n"),
+            Row(figure="most", title="... runs of the key that ran most often", unit="n", budget=1),
+        ),
+        sizes={"kept": {"processes": 8, "keys": 200}},
+    ),
 )
 
-_QUICK = {"batches": 2, "calls": 2, "repeats": 3, "items": 10, "tasks": 20, "largest": 10}
+_QUICK = {"batches": 2, "calls": 2, "repeats": 3, "items": 10, "tasks": 20, "largest": 10, "array_bytes": 4}
 """By what `--quick` divides each size."""
 
 

@@ -73,16 +73,31 @@ def _status(field: str) -> int:
     raise SystemExit(f"no {field} in /proc/self/status: the memory cases need Linux")
 
 
-def in_another_process(case: str, sizes: Sizes, **settings: str) -> Figures:
+def in_another_process(case: str, sizes: Sizes) -> Figures:
     """Run a case of this worker in a process of its own, which may be to fill the store only."""
-    command = [sys.executable, sys.argv[0], case, json.dumps(dict(sizes))]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | settings)
-    return dict(json.loads(done.stdout.splitlines()[-1])["figures"])
+    return _figures(_started(case, sizes, {}))
 
 
 def elsewhere(case: str, sizes: Sizes) -> Figures:
     """The same as on another machine: with a home of its own."""
-    return in_another_process(case, sizes, KEPT_HOME=os.environ["BENCHMARK_STORE"] + "-elsewhere")
+    return _figures(started_elsewhere(case, sizes))
+
+
+def started_elsewhere(case: str, sizes: Sizes, number: int = 0) -> subprocess.Popen[str]:
+    """The process of that, for one of several other machines."""
+    return _started(case, sizes, {"KEPT_HOME": f"{os.environ['BENCHMARK_STORE']}-elsewhere-{number}"})
+
+
+def _started(case: str, sizes: Sizes, settings: dict[str, str]) -> subprocess.Popen[str]:
+    command = [sys.executable, sys.argv[0], case, json.dumps(dict(sizes))]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | settings)
+
+
+def _figures(process: subprocess.Popen[str]) -> Figures:
+    output, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit("the other process failed")
+    return dict(json.loads(output.splitlines()[-1])["figures"])
 
 
 def main(cases: Mapping[str, Callable[[Sizes], Figures]]) -> None:
