@@ -95,6 +95,11 @@ def miss(api: FarApi, sizes: Sizes) -> Figures:
 def map_items(api: FarApi, sizes: Sizes) -> Figures:
     """The first map finds nothing near, those after it what the first has left."""
     elsewhere("fill", sizes)
+    return map_filled(api, sizes)
+
+
+def map_filled(api: FarApi, sizes: Sizes) -> Figures:
+    """The same, once the bucket is filled."""
     step, items = api.far(work.step), sizes["keys"]
 
     def mapped() -> float:

@@ -68,7 +68,7 @@ def many(sizes: Sizes) -> Figures:
     paths = _paths("kept/entries/")
     limits = {at_once: _limit(paths, at_once) for at_once in AT_ONCE}
     best = min(limits, key=lambda at_once: limits[at_once])
-    figures = far.map_items(API, sizes)
+    figures = far.map_filled(API, sizes)
     figures["limit"] = [limits[best], _limit(paths, best)]
     # A thousand a second is enough of any server.
     figures["times"] = [figures["cold"][0] / max(1.0, statistics.mean(figures["limit"]))]
