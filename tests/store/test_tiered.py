@@ -7,6 +7,7 @@ import itertools
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +306,49 @@ def test_a_store_that_is_back_is_used_again_and_said_once(
     here.entries.put([an_entry()])
     assert pauses == [2, 4, 8, 16, 30, 30, 30]
     assert len(log.having("does not answer")) == len(log.having("answers again")) == 1
+
+
+def test_a_store_that_answers_others_is_not_away_because_one_was_not_answered_in_time(
+    far: Far, tmp_path: Path, log: Lines
+) -> None:
+    here = machine(far, tmp_path)
+    begun, slow = threading.Event(), threading.Event()
+
+    def late(path: str) -> bytes:
+        if path.endswith("slow"):
+            begun.set()
+            slow.wait()
+            raise TimeoutError("too late")
+        return b""
+
+    far.read_path = late  # type: ignore[method-assign]
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(here.entries.get, "slow")
+        begun.wait()
+        assert isinstance(here.entries.get("quick"), Miss)
+        slow.set()
+        assert isinstance(asked.exception(), StoreError)
+    assert isinstance(here.entries.get("other"), Miss)
+    assert not log.having("does not answer")
+
+
+def test_many_threads_ask_a_store_some_at_a_time(far: Far, tmp_path: Path) -> None:
+    here = machine(far, tmp_path)
+    asking: list[int] = []
+    most = 0
+
+    def count(path: str) -> bytes:
+        nonlocal most
+        asking.append(1)
+        most = max(most, len(asking))
+        time.sleep(0.01)
+        asking.pop()
+        return b""
+
+    far.read_path = count  # type: ignore[method-assign]
+    with ThreadPoolExecutor(150) as pool:
+        assert all(isinstance(found, Miss) for found in pool.map(here.entries.get, map(str, range(300))))
+    assert 1 < most <= 64
 
 
 def test_an_error_that_is_an_answer_is_no_outage(far: Far, tmp_path: Path) -> None:

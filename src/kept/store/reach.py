@@ -3,6 +3,9 @@
 A server that is down must not cost each of a thousand tasks its timeout. After a failure that says so, the store is
 not asked again for two seconds, then four, and so on up to half a minute; what is asked meanwhile fails at once.
 Both ends are said once in the log. A store that refuses to be written to is not written to again for five minutes.
+
+A store that answers others meanwhile is not down, only slow at one thing. And no more is asked of it at once than it
+can answer in time: of 250 threads that ask together, many would wait for longer than a request may take.
 """
 
 from __future__ import annotations
@@ -10,9 +13,11 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from kept.exceptions import StoreError, StoreRefused, StoreUnreachable
 from kept.store.entry import Entry, Miss
@@ -22,6 +27,7 @@ logger = logging.getLogger("kept.store")
 
 T = TypeVar("T")
 
+_MOST_AT_ONCE = 64
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 30.0
 _REFUSED_SECONDS = 300.0
 _ASK_FROM = 1_000_000
@@ -50,14 +56,19 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 class Reach:
     """What is known of whether the store at a `location` answers, and whether it takes anything.
 
-    Without a lock: at worst two threads ask again where one would do.
+    What is known has no lock: at worst two threads ask again where one would do.
     """
 
     def __init__(self, location: str) -> None:
         self.location = location
         self._pause = 0.0
-        self._until = self._since = self._refused_until = 0.0
+        self._until = self._since = self._answered = self._refused_until = 0.0
+        self._reset()
+        _all.add(self)
         self._reason = self._refusal = ""
+
+    def _reset(self) -> None:
+        self._places = threading.BoundedSemaphore(_MOST_AT_ONCE)
 
     def problem(self) -> StoreError | None:
         """Why the store is not to be asked now; None if it may be."""
@@ -68,22 +79,22 @@ class Reach:
 
     def ask(self, function: Callable[..., T], *args: Any) -> T:
         """Call the function, unless the store is known not to answer. Raises `StoreError`."""
-        if self._pause:
-            if problem := self.problem():
-                raise problem
-            self._until = time.monotonic() + self._pause  # others need not find out at the same time
-        began = time.monotonic()
-        try:
-            result = function(*args)
-        except Exception as error:
-            if is_unreachable(error):
-                self._note_away(error, began)
-            elif self._pause:
-                self._note_back()
-            raise
-        if self._pause:
-            self._note_back()
-        return result
+        with self._places:
+            if self._pause:
+                if problem := self.problem():
+                    raise problem
+                self._until = time.monotonic() + self._pause  # others need not find out at the same time
+            began = time.monotonic()
+            try:
+                result = function(*args)
+            except Exception as error:
+                if is_unreachable(error):
+                    self._note_away(error, began)
+                else:
+                    self._note_answer()
+                raise
+            self._note_answer()
+            return result
 
     def write(self, function: Callable[..., T], *args: Any) -> T:
         """The same, unless the store is known to take nothing."""
@@ -99,8 +110,8 @@ class Reach:
 
     def _note_away(self, error: Exception, began: float) -> None:
         now = time.monotonic()
-        if self._pause and began < self._since:
-            return  # it was asked before this was known
+        if began < (self._since if self._pause else self._answered):
+            return  # it was asked before this was known, or has answered somebody since
         if not self._pause:
             logger.warning(
                 "%s does not answer: %s. Runs go on without it; it is asked again in %.0f s, then less often.",
@@ -110,9 +121,24 @@ class Reach:
         self._pause = min(2 * self._pause or _FIRST_PAUSE, _LONGEST_PAUSE)
         self._since, self._until = now, now + self._pause
 
-    def _note_back(self) -> None:
-        self._pause = 0.0
-        logger.warning("%s answers again.", self.location)
+    def _note_answer(self) -> None:
+        self._answered = time.monotonic()
+        if self._pause:
+            self._pause = 0.0
+            logger.warning("%s answers again.", self.location)
+
+
+_all: WeakSet[Reach] = WeakSet()
+
+
+def _forget() -> None:
+    # The threads that hold the places are those of the parent.
+    for reach in _all:
+        reach._reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 class ReachedEntries:
