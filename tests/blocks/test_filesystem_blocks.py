@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -64,6 +65,37 @@ def test_one_of_the_user_s_own_is_a_block_with_secret_fields(home: Path, tmp_pat
     assert loaded == shelf and loaded.token is not None and loaded.token.get_secret_value() == "hunter2"
     assert "hunter2" not in repr(loaded) + str(document(home, "shelf/mine"))
     assert Shelf.get_description() == "Files in memory."
+
+
+class First(Block, WritableFileSystem):
+    folder: str
+    token: SecretStr = SecretStr("none")
+
+    def read_path(self, path: str) -> bytes:
+        return b"x"
+
+    def write_path(self, path: str, content: bytes) -> None: ...
+
+
+class Second(WritableFileSystem, Block):
+    folder: str
+    token: SecretStr = SecretStr("none")
+
+    def read_path(self, path: str) -> bytes:
+        return b"x"
+
+    def write_path(self, path: str, content: bytes) -> None: ...
+
+
+@pytest.mark.parametrize("kind", [First, Second])
+def test_one_may_inherit_from_block_too(kind: type[Any], home: Path) -> None:
+    block = kind(folder="a", token="hunter2")
+    block.save("it")
+    assert kind.load("it") == block and kind.load("it").token.get_secret_value() == "hunter2"
+    assert isinstance(block, Block) and isinstance(block, WritableFileSystem)
+    assert "hunter2" not in f"{block} {block!r}" + str(document(home, f"{kind.get_block_type_slug()}/it"))
+    with pytest.raises(ValueError, match="folder"):
+        kind(folder=[])
 
 
 def test_what_it_holds_beside_its_fields_is_named(tmp_path: Path) -> None:

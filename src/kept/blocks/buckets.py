@@ -39,10 +39,6 @@ class BucketBlock(Block):
         reference = reference_of(self)
         return bucket_at(self.address(), (_saved_bucket, (reference,)) if reference else None)
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        reference = reference_of(self)
-        return (Savable.load, (reference,)) if reference else super().__reduce_ex__(protocol)
-
     def read_path(self, path: str) -> bytes:
         """The content of the object at `path`."""
         return self._files().read_path(self._below(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from kept.blocks.saving import Savable
 from kept.blocks.values import Writer
 from kept.exceptions import ConfigurationError, SerializationError
 from kept.utilities.effects import in_thread
+from kept.utilities.nearest import nearest
 
 __all__ = ["Block"]
 
@@ -47,7 +49,9 @@ class Block(Savable, BaseModel):
     if not TYPE_CHECKING:  # type checkers know the fields from pydantic
 
         def __init__(self, **fields: Any) -> None:
-            super().__init__(**fields)
+            BaseModel.__init__(self, **fields)  # not that of a file system which the class may inherit from, too
+            for name in self.model_extra or {}:
+                _warn_of_misspelling(name, type(self), self.model_fields_set)
             self.block_initialization()
 
     def block_initialization(self) -> None:
@@ -121,6 +125,12 @@ class Block(Savable, BaseModel):
             wrong = error.errors(include_url=False, include_context=False, include_input=False)
             said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in wrong)
             raise ConfigurationError(f"what was saved does not fit {cls.__name__}: {said}") from None
+
+
+def _warn_of_misspelling(name: str, cls: type[Block], given: set[str]) -> None:
+    near = nearest(name, cls.model_fields.keys() - given, cutoff=0.8)
+    if near:
+        warnings.warn(f"{cls.__name__} has no field {name!r}: did you mean {near!r}?", stacklevel=3)
 
 
 def _key(name: str, field: FieldInfo | None) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 """The version of the format of documents, which is their field `kept_block`."""
 
-_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_NAME = re.compile(r"[a-z0-9-]+")
 _TEXTS = {"type", "class", "id"}
 _Document = dict[str, Any]
 
@@ -229,9 +229,20 @@ def write_privately(path: Path, content: bytes, replace: bool) -> bool:
         if replace:
             temporary.replace(path)
         else:
-            os.link(temporary, path)  # unlike a rename, this fails if there is one
+            _link(temporary, path)
     except FileExistsError:
         return False
     finally:
         temporary.unlink(missing_ok=True)
     return True
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give the file its name; unlike a rename, this fails if there is one of that name."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a disk without hard links
+        path.touch(exist_ok=False)
+        temporary.replace(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,8 @@ app.add_typer(type_app, name="type")
 app.add_typer(type_app, name="types")
 
 _HIDDEN = "********"
-_BUILT_IN = ("kept.blocks.system:Secret", "kept.filesystems:LocalFileSystem", "kept.filesystems:RemoteFileSystem")
+_MODULES = ("kept.blocks.system", "kept.blocks.storage", "kept.filesystems", "kept_aws", "kept_gcp", "kept_azure")
+"""Where the types are that come with kept."""
 
 Reference = Annotated[str | None, typer.Argument(metavar="[TYPE/NAME]", show_default=False)]
 Id = Annotated[str | None, typer.Option("--id", metavar="ID", help="The id of the block, instead of its name.")]
@@ -135,9 +137,9 @@ def _type(slug: str) -> dict[str, Any]:
     return types.find(slug) or {}
 
 
+@cache
 def _built_in() -> dict[str, Any]:
-    places = (place.partition(":") for place in _BUILT_IN)
-    found = (getattr(importlib.import_module(module), name) for module, _, name in places)
+    found = (cls for module in _MODULES for cls in types.defined_in(importlib.import_module(module)))
     return {cls.get_block_type_slug(): cls for cls in found}
 
 

@@ -32,6 +32,9 @@ class Fields:
                 _replace_field(cls, name, value)
 
     def __init__(self, **options: Any) -> None:
+        if hasattr(type(self), "model_fields"):  # a pydantic model, too, which checks more
+            super().__init__(**options)
+            return
         known = self.fields()
         for name in options:
             if name not in known:
