@@ -14,8 +14,9 @@ from typing import Any, Generic, Literal, TypeVar, overload
 
 from kept.context import FlowRun, TaskRun
 from kept.exceptions import ParameterTypeError
-from kept.states import Crashed, Pending, State
-from kept.utilities.handles import Handle, HandleList, replace_handles
+from kept.states import Crashed, Loadable, Pending, State
+from kept.utilities.aside import together
+from kept.utilities.handles import Handle, HandleList, find_handles, replace_handles
 
 R = TypeVar("R", covariant=True)
 T = TypeVar("T")
@@ -227,7 +228,15 @@ class KeptFutureList(HandleList[KeptFuture[T]]):
         for future in as_completed(self, timeout):
             if raise_on_failure and not future.state.is_completed():
                 future.result()
+        _bring([future.state for future in self])
         return [future.result(raise_on_failure=raise_on_failure) for future in self]
+
+
+def _bring(states: Iterable[State[Any]]) -> None:
+    """See that the values of completed runs that are far away come together, and not one after the other."""
+    far = [state.data for state in states if isinstance(state.data, Loadable) and state.data.slow]
+    if len(far) > 1:
+        together(lambda data: data.bring(), far)
 
 
 class DoneAndNotDoneFutures(tuple[set[KeptFuture[T]], set[KeptFuture[T]]], Generic[T]):
@@ -373,6 +382,8 @@ def resolve_futures_to_results(expr: Any) -> Any:
             return handle.result()
         return handle
 
+    if not isinstance(expr, Handle):
+        _bring(h if isinstance(h, State) else h.state for h in find_handles(expr) if isinstance(h, (KeptFuture, State)))
     return replace_handles(expr, swap)
 
 

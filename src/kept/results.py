@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -9,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from kept.blocks import documents
 from kept.context import FlowRunContext, TaskRunContext, current_run, flow_context_of, new_id
@@ -90,16 +91,39 @@ class KeptResult(Loadable):
     @property
     def slow(self) -> bool:
         """Whether it has to be read from a store that is far away."""
-        return self._value is self._UNREAD and not self.store.is_near(self.entry)
+        return self._value is self._UNREAD and self.far
+
+    @property
+    def far(self) -> bool:
+        return self.store.slow and not self.store.is_near(self.entry)
+
+    @property
+    def travels(self) -> bool:
+        return self.store.shared or self.entry.blob is None
+
+    def bring(self) -> None:
+        with contextlib.suppress(MissingResult):  # raised again where the value is wanted
+            if self.slow:
+                self.load_result()
 
     def load_copy(self) -> Any:
-        value = self.store.fetch(self.entry)
+        value = self.fetched()
         if isinstance(value, Miss):
-            raise MissingResult(
-                f"The result kept under {self.entry.key!r} in {self.store.location} can't be read any more: "
-                f"{value.reason}. Run the flow again to compute it anew."
-            )
+            raise self._missing(value.reason)
         return value
+
+    def fetched(self) -> Any:
+        """A copy of the value, or a `Miss` that says why there is none."""
+        try:
+            return self.store.fetch(self.entry)
+        except Exception as error:  # a user's file system may raise anything
+            return Miss(f"the store can't be read: {error}")
+
+    def _missing(self, reason: str) -> MissingResult:
+        return MissingResult(
+            f"The result kept under {self.entry.key!r} in {self.store.location} can't be read any more: "
+            f"{reason.rstrip('.')}. Run the flow again to compute it anew."
+        )
 
     def reference(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """The place in the store if another process can read it there, else the value.
@@ -108,7 +132,8 @@ class KeptResult(Loadable):
             MissingResult: it is lost from the store, and was changed in memory since.
         """
         entry, store = self.entry, self.store
-        if entry.blob is None or (store.shared and not isinstance(store.blobs.open(entry.blob), Miss)):
+        # What is far away is not asked for twice: the other process says so if it can't have it.
+        if self.travels and (store.slow or entry.blob is None or not isinstance(store.blobs.open(entry.blob), Miss)):
             return _fetched, (store, entry)
         value = self.load_result()
         if data_fingerprint(value) != entry.fingerprint:
@@ -119,12 +144,114 @@ class KeptResult(Loadable):
         return _rebuild, (self.load_result(),)
 
 
+class Again(Protocol):
+    """How a result that can't be fetched is computed."""
+
+    def begin(self, reason: str) -> Any:
+        """The future of a run that does so; raises an exception if there can be none."""
+
+    def ended(self) -> Any:
+        """Its final state, where the future has ended; raises an exception if its value is not the one wanted."""
+
+
+class LazyResult(KeptResult):
+    """A kept result that is far away: fetched when somebody looks at it; if that can't be, it is computed anew, once.
+
+    Arguments:
+        again: how it is computed.
+    """
+
+    __slots__ = ("_again", "_future", "_lock")
+
+    def __init__(self, store: ResultStore, entry: Entry, again: Again) -> None:
+        super().__init__(store, entry)
+        self._again: Again | None = again
+        self._future: Any = None
+        self._lock = threading.Lock()
+
+    @property
+    def slow(self) -> bool:
+        return self._value is self._UNREAD
+
+    def bring(self) -> None:
+        with contextlib.suppress(Exception):  # raised again where the value is wanted
+            if self.slow and self._future is None:
+                found = self._fetched_once()
+                if isinstance(found, Miss):
+                    self.anew(found.reason)
+
+    def load_result(self) -> Any:
+        self.bring()
+        if self.slow:
+            self.anew("").wait()
+            self._take()
+        return self._value
+
+    async def aload_result(self) -> Any:
+        await in_thread(self.bring)
+        if self.slow:
+            await self.anew("").aresult(raise_on_failure=False)
+            self._take()
+        return self._value
+
+    def load_copy(self) -> Any:
+        value = self.fetched()
+        if isinstance(value, Miss):
+            if not self.slow:
+                raise self._missing(value.reason)
+            self.anew(value.reason).wait()
+            self._take()
+            return super().load_copy()
+        return value
+
+    def anew(self, reason: str) -> Any:
+        """The future of the run that computes it anew, which is begun if it was not. Raises `MissingResult`."""
+        with self._lock:
+            if self._future is None:
+                if self._again is None:
+                    raise self._missing(reason)
+                try:
+                    self._future = self._again.begin(reason)
+                except Exception as error:
+                    raise self._missing(f"{reason}, and it can't be computed anew: {error}") from error
+            return self._future
+
+    def _fetched_once(self) -> Any:
+        found = self.fetched()
+        with self._lock:
+            if self.slow and not isinstance(found, Miss):
+                self._value, self._again = found, None
+        return found
+
+    def _take(self) -> None:
+        """The value that was computed anew."""
+        with self._lock:
+            again = self._again
+            if again is None:  # somebody else has taken it
+                return
+            try:
+                state = again.ended()
+                value = state.result()
+            except BaseException as error:
+                raise self._missing(f"it could not be computed anew ({type(error).__name__}: {error})") from error
+            if isinstance(state.data, KeptResult):
+                self.entry = state.data.entry
+            self._value, self._again = value, None
+
+
+class InputLost(MissingResult):
+    """A process was passed a reference to a kept result, and can't read that."""
+
+
 def _rebuild(value: Any) -> Any:
     return value
 
 
 def _fetched(store: ResultStore, entry: Entry) -> Any:
-    return KeptResult(store, entry).load_copy()
+    try:
+        return KeptResult(store, entry).load_copy()
+    except MissingResult as error:
+        raise InputLost(str(error)) from error
 
 
 class ResultStore:

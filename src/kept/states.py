@@ -69,9 +69,26 @@ class Loadable:
         """Whether loading it takes so long that an event loop should not wait for it."""
         return False
 
+    @property
+    def far(self) -> bool:
+        """Whether a copy has to be fetched from a store that is far away."""
+        return False
+
+    @property
+    def travels(self) -> bool:
+        """Whether another process of this machine can read it for itself."""
+        return False
+
+    def bring(self) -> None:
+        """Fetch the value if it is far away, or begin to compute it anew if that can't be; nothing is raised."""
+
     def load_result(self) -> Any:
         """The value; raises `MissingResult` if it can't be had any more."""
         raise NotImplementedError
+
+    async def aload_result(self) -> Any:
+        """`load_result()`, to await."""
+        return await in_thread(self.load_result)
 
     def load_copy(self) -> Any:
         """A copy of the value, shared with nobody; raises `MissingResult` if it can't be had any more."""
@@ -200,8 +217,8 @@ class State(Handle, Generic[R]):
 
     async def aresult(self, raise_on_failure: bool = True) -> R | BaseException:
         """`result()`, to await."""
-        if isinstance(self.data, Loadable) and self.data.slow:
-            return cast(R, await in_thread(self.result, raise_on_failure))
+        if self.type is StateType.COMPLETED and isinstance(self.data, Loadable) and self.data.slow:
+            return cast(R, await self.data.aload_result())
         return self.result(raise_on_failure=raise_on_failure)
 
     def is_scheduled(self) -> bool:

@@ -198,13 +198,17 @@ class Decorated(Generic[P, R]):
             coroutine = self._called_async(parameters, return_state, wait_for)
             coroutine.__qualname__ = self.spec.name  # type: ignore[attr-defined]  # "... was never awaited", says Python
             return coroutine
-        state = drive(self.new_run(parameters).steps(wait_for))
+        run = self.new_run(parameters)
+        run.lazy = return_state
+        state = drive(run.steps(wait_for))
         return state if return_state else state.result()
 
     async def _called_async(self, parameters: dict[str, Any], return_state: bool, wait_for: Any) -> Any:
         run = self.new_run(parameters)
         if self.spec.is_generator:
             run.collects = True
+        else:
+            run.lazy = return_state
         state = await drive_async(run.steps(wait_for))
         return state if return_state else state.result()
 
@@ -258,7 +262,7 @@ class Decorated(Generic[P, R]):
         Raises:
             MissingContextError: there is no flow around.
         """
-        future = self._runner().submit(self, self.spec.binder.bind(args, kwargs), self._listed(wait_for))
+        future = self.runner().submit(self, self.spec.binder.bind(args, kwargs), self._listed(wait_for))
         if not return_state:
             return future
         future.wait()
@@ -299,7 +303,7 @@ class Decorated(Generic[P, R]):
             MappingLengthMismatch: the iterables differ in length.
             MissingContextError: there is no flow around.
         """
-        futures = self._runner(deferred).map(self, self.spec.binder.bind(args, kwargs), self._listed(wait_for))
+        futures = self.runner(deferred).map(self, self.spec.binder.bind(args, kwargs), self._listed(wait_for))
         if not return_state:
             return futures
         futures.wait()
@@ -369,14 +373,15 @@ class Decorated(Generic[P, R]):
                 "Pass the futures in args or kwargs if it needs their values, in wait_for if it only has to wait."
             )
         parameters = self.spec.binder.bind(tuple(args or ()), kwargs or {})
-        return self._runner(deferred=True).submit(self, parameters, self._listed(wait_for))
+        return self.runner(deferred=True).submit(self, parameters, self._listed(wait_for))
 
     @staticmethod
     def _background() -> Any:
         """The runner for delayed runs; engine code knows none."""
         raise NotImplementedError
 
-    def _runner(self, deferred: bool = False) -> Any:
+    def runner(self, deferred: bool = False) -> Any:
+        """The runner that its runs are submitted to here."""
         if self.spec.is_generator:
             raise ConfigurationError(
                 f"{type(self).__name__} {self.name!r} is a generator, which can't be submitted: it goes on whenever "

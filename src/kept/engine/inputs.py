@@ -10,8 +10,12 @@ from kept.exceptions import ConfigurationError, HashError, MissingResult
 from kept.fingerprint import fingerprint
 from kept.futures import KeptFuture
 from kept.states import Loadable, State
+from kept.store import Miss
 from kept.utilities.annotations import BaseAnnotation, allow_failure, opaque, quote
 from kept.utilities.handles import Handle, find_handles, is_built_in, replace_handles
+
+FIXED = frozenset({type(None), bool, int, float, complex, str, bytes})
+"""The types of arguments that nobody can change after they were passed."""
 
 
 def unfinished(handles: Iterable[Any]) -> list[KeptFuture[Any]]:
@@ -65,13 +69,22 @@ def _futures_among(handles: Iterable[Any]) -> Iterator[KeptFuture[Any]]:
 class Unread(Handle):
     """Stands for a kept value that nobody has looked at yet: its fingerprint is enough to make a key."""
 
-    __slots__ = ("data",)
+    __slots__ = ("data", "fingerprint")
 
-    def __init__(self, data: Loadable) -> None:
+    def __init__(self, data: Loadable, fingerprint: str) -> None:
         self.data = data
+        self.fingerprint = fingerprint
 
     def __reduce__(self) -> Any:
         return self.data.reference()  # it is the value that is wanted there
+
+
+class FarAway(Exception):
+    """A value has to be fetched from a store that is far away before inputs can be resolved."""
+
+    def __init__(self, data: Loadable) -> None:
+        super().__init__()
+        self.data = data
 
 
 class Resolver:
@@ -92,6 +105,7 @@ class Resolver:
         self.failed = ""
         self.unread = False
         self.changed = False
+        self.brought: dict[int, list[Any]] = {}
         self._held: list[Any] = []
         self._nested = self._may_stand_in = self._only_check = False
 
@@ -102,11 +116,33 @@ class Resolver:
         self._only_check = False
 
     def resolve(self, value: Any) -> Any:
-        """One argument, its handles replaced."""
+        """One argument, its handles replaced. Raises `FarAway` if one is to be brought first."""
+        self._note_place(value)
+        return replace_handles(value, self._value_of)
+
+    def _note_place(self, value: Any) -> None:
         self._nested = not isinstance(value, Handle)
         # Code of the user's own, such as a method of a dataclass, must not meet a stand-in.
         self._may_stand_in = not self._nested or is_built_in(value)
-        return replace_handles(value, self._value_of)
+
+    def to_bring(self, values: Iterable[Any]) -> Iterator[Loadable]:
+        """What is kept far away among the handles in these arguments and has to be read for the key, or is unread."""
+        for value in values:
+            self._note_place(value)
+            for handle in find_handles(value):
+                data = getattr(handle.state if isinstance(handle, KeptFuture) else handle, "data", None)
+                if not isinstance(data, Loadable) or id(data) in self.brought or not data.far:
+                    continue
+                if isinstance(handle, Unread) or self._has_to_be_read(data.fingerprint):
+                    yield data
+
+    def bring(self, copies: dict[int, Any]) -> None:
+        """Take copies of what is far away, by the ids of what stands for it; a `Miss` for what is not to be had."""
+        self.brought.update({which: [copy] for which, copy in copies.items()})
+
+    def _has_to_be_read(self, fingerprint: str | None) -> bool:
+        # A plain value inside another argument counts by its content, so it has to be read for the key as well.
+        return fingerprint is None or not self._may_stand_in or (self._nested and fingerprint.startswith("b3p:"))
 
     def read(self, value: Any) -> Any:
         """One argument, what was unread in it replaced by a fresh copy."""
@@ -115,6 +151,8 @@ class Resolver:
     def _value_of(self, handle: Any) -> Any:
         if isinstance(handle, BaseAnnotation):
             return self._annotated(handle)
+        if isinstance(handle, Unread):
+            return self._later(handle.data)
         return self._of_state(handle.state if isinstance(handle, KeptFuture) else handle, tolerant=False)
 
     def _annotated(self, handle: Any) -> Any:
@@ -145,22 +183,28 @@ class Resolver:
 
     def _later(self, data: Loadable) -> Any:
         fingerprint = data.fingerprint
-        # A plain value inside another argument counts by its content, so it has to be read for the key as well.
-        if fingerprint is None or not self._may_stand_in or (self._nested and fingerprint.startswith("b3p:")):
-            return self._copied(data)
+        if fingerprint is None or self._has_to_be_read(fingerprint):
+            if data.far and id(data) not in self.brought:
+                raise FarAway(data)
+            return self._copied(data, fingerprint)
         self.unread = True
-        return self._know(Unread(data), fingerprint)
+        return self._know(Unread(data, fingerprint), fingerprint)
 
     def _read(self, handle: Any) -> Any:
-        return self._copied(handle.data) if isinstance(handle, Unread) else handle
+        return self._copied(handle.data, handle.fingerprint) if isinstance(handle, Unread) else handle
 
-    def _copied(self, data: Loadable) -> Any:
-        expected = data.fingerprint
+    def _copied(self, data: Loadable, expected: str | None) -> Any:
+        copies = self.brought.get(id(data))
         try:
-            value = data.load_copy()
-        except MissingResult:  # dropped from the store meanwhile; the run that computed it may still have it
+            value = copies.pop() if copies else data.load_copy()
+        except MissingResult as error:
+            value = Miss(str(error))
+        if isinstance(value, Miss):  # dropped from the store meanwhile; the run that computed it may still have it
             value = data.load_result()
             self.changed = self.changed or expected is None or _differs(value, expected)
+            return value
+        if data.fingerprint != expected:
+            self.changed = True
             return value
         return value if expected is None else self._know(value, expected)
 

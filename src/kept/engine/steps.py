@@ -13,21 +13,22 @@ from typing import Any, ClassVar
 
 from kept.cache_policies import Call
 from kept.context import FlowRunContext, enter_run, leave_run
+from kept.engine.anew import Anew, bringing
 from kept.engine.attempts import attempts
 from kept.engine.effects import Io, Lock, Steps, Wait
 from kept.engine.generators import Returned, Yielded
 from kept.engine.hooks import run_hooks
-from kept.engine.inputs import Resolver, check_reach, unfinished
+from kept.engine.inputs import FarAway, Resolver, Unread, check_reach, unfinished
 from kept.engine.names import storage_key
 from kept.engine.outcome import final_state, is_outcome, settled
 from kept.engine.plan import Bypass, Decision, Hit, Identity, Rules, Run, judge, kept_by_another
 from kept.engine.signals import catch_sigterm, crash_message, release_sigterm, undisturbed
-from kept.exceptions import CancelledRun, KeptException, LockLostError, SerializationError
+from kept.exceptions import CancelledRun, KeptException, LockLostError, MissingResult, SerializationError
 from kept.history import RunRecord
 from kept.locking.memory import MemoryLockManager
 from kept.logging.loggers import log_run
 from kept.logging.prints import logged_prints
-from kept.results import KeptResult, Origin, ResultStore
+from kept.results import KeptResult, LazyResult, Origin, ResultStore
 from kept.run_notes import NOT_KEPT, NOT_READ, RunNotes
 from kept.states import Cancelled, Crashed, Failed, Pending, State, StateType
 from kept.store import Entry, Miss
@@ -64,6 +65,7 @@ class RunSteps:
         context: what the code of the run sees of it; a subclass sets it.
         label: what log lines call the run.
         elsewhere: whether the function is called in another process, which reads for itself what is kept.
+        lazy: whether the value of a hit may stay where it is until somebody looks at it.
         locks: who has given it the lock on its key, if it holds one that others heed.
         lost: whether another run has taken that over.
         collects: whether the values of a generator are remembered: if they are kept, or asked for in the state.
@@ -77,6 +79,7 @@ class RunSteps:
         "flow",
         "identity",
         "label",
+        "lazy",
         "locks",
         "lost",
         "not_kept",
@@ -120,7 +123,7 @@ class RunSteps:
         self.locks: Any = None
         self.lost = False
         self.collects = rules.persist
-        self.elsewhere = False
+        self.elsewhere = self.lazy = False
         self.context: Any = None
 
     @property
@@ -237,12 +240,50 @@ class RunSteps:
             yield Wait(waiting)
         self.resolver = resolver = Resolver()
         resolver.check(wait_for)
-        self.parameters = {name: resolver.resolve(value) for name, value in self.parameters.items()}
+        try:
+            self.parameters = yield from self._resolved(resolver)
+        except MissingResult as error:
+            return self._without_input(error)
         if resolver.failed:
             return Pending(name="NotReady", message=resolver.failed)
-        if not resolver.unread or self._reads_values():
+        if not resolver.unread:
             self._read_inputs()
+        elif self._reads_values():
+            return (yield from self.reading())
         return None
+
+    def _resolved(self, resolver: Resolver) -> Steps[dict[str, Any]]:
+        """The arguments, their handles replaced, once what has to be read for the key is here."""
+        while True:
+            try:
+                return {name: resolver.resolve(value) for name, value in self.parameters.items()}
+            except FarAway as wanted:
+                far = {id(data): data for data in (wanted.data, *resolver.to_bring(self.parameters.values()))}
+                resolver.bring((yield from bringing(far.values())))
+
+    def reading(self) -> Steps[State[Any] | None]:
+        """Put copies of kept values where nothing but their fingerprints was known; a state if one is not to be had."""
+        resolver = self.resolver
+        if resolver is not None and resolver.unread:
+            far = {id(data): data for data in resolver.to_bring(self.parameters.values())}
+            if far:
+                resolver.bring((yield from bringing(far.values())))
+        try:
+            self._read_inputs()
+        except MissingResult as error:
+            return self._without_input(error)
+        return None
+
+    def _without_input(self, error: MissingResult) -> State[Any]:
+        self.write(logging.ERROR, f"An input can't be had: {error}")
+        return Failed(message=f"An input can't be had: {error}", data=error)
+
+    def _can_be_read_elsewhere(self) -> bool:
+        """Whether another process can read all inputs that nobody has looked at."""
+        unread = self.resolver is not None and self.resolver.unread
+        return not unread or all(
+            handle.data.travels for handle in find_handles(self.parameters) if isinstance(handle, Unread)
+        )
 
     def _reads_values(self) -> bool:
         """Whether somebody sees the inputs even if the run is a hit."""
@@ -263,7 +304,7 @@ class RunSteps:
                 self.parameters = {name: resolver.read(value) for name, value in self.parameters.items()}
                 resolver.unread = False
                 if resolver.changed:
-                    self.forget_key("an input was lost from the store, and changed in memory since")
+                    self.forget_key("an input was lost from the store, and what there is instead is another value")
             self.run.parameters = self.context.parameters = self.parameters
 
     def rename(self, name: str) -> None:
@@ -308,10 +349,14 @@ class RunSteps:
                 return self._miss(decision.reason)
             entry = decision.entry
             far = store.slow and not store.is_near(entry)
+            if far and self.lazy:
+                return self._hit(entry, LazyResult(store, entry, Anew(self)))
             value = (yield Io(store.fetch, (entry,), True)) if far else store.fetch(entry)
         except (Exception, SystemExit) as error:  # a user's file system may raise anything
             return self._miss(f"{_TROUBLE[0]}: {_said(error)}")
-        return self._miss(value.reason) if isinstance(value, Miss) else self._hit(store, entry, value)
+        return (
+            self._miss(value.reason) if isinstance(value, Miss) else self._hit(entry, KeptResult(store, entry, value))
+        )
 
     def _asked(self, store: ResultStore, key: str, afresh: bool) -> Steps[Entry | Miss]:
         """What a store that is far away says of the key, which may be known here, and takes no thread then."""
@@ -326,22 +371,22 @@ class RunSteps:
             self.flow.notes.note_absent(store.entries, key)
         return found
 
-    def _hit(self, store: ResultStore, entry: Entry, value: Any) -> State[Any]:
+    def _hit(self, entry: Entry, kept: KeptResult) -> State[Any]:
         if entry.task != self.spec.key:
             self._warn_of_sharing(entry)
         self.saved = entry.seconds
-        return State(StateType.COMPLETED, "Cached", None, KeptResult(store, entry, value), None, entry.key)
+        return State(StateType.COMPLETED, "Cached", None, kept, None, entry.key)
 
     def _miss(self, reason: str) -> State[Any] | None:
         """Note why no kept result is used; say so in the log if there is one that should have been usable."""
         self.decision = Run(reason)
         if reason.startswith(_TROUBLE):
             key = self.identity.key if self.identity else None
-            level = logging.WARNING if self._is_news(NOT_READ, reason) else logging.DEBUG
+            level = logging.WARNING if self.is_news(NOT_READ, reason) else logging.DEBUG
             self.write(level, f"The result kept under {key!r} is not used: {reason.rstrip('.')}. Running instead.")
         return None
 
-    def _is_news(self, what: str, reason: str) -> bool:
+    def is_news(self, what: str, reason: str) -> bool:
         """Count a trouble with the store; whether this run should tell of it, or the flow run has been told enough."""
         store, notes = self.rules.store, self._notes()
         return notes is None or store is None or notes.trouble(what, store.location, reason)
@@ -438,8 +483,10 @@ class RunSteps:
 
     def _compute(self) -> Steps[State[Any]]:
         key = self.identity.key if self.identity is not None else None
-        if not self.elsewhere or self._shows_inputs():
-            self._read_inputs()
+        if not self.elsewhere or self._shows_inputs() or not self._can_be_read_elsewhere():
+            not_ready = yield from self.reading()
+            if not_ready:
+                return not_ready
         store, persist = self.rules.store, self.rules.persist
         if persist and store is not None and store.refusal:
             persist = False  # said before hours are spent on it
@@ -534,7 +581,7 @@ class RunSteps:
         self.lost = isinstance(error, LockLostError)
         again = ", so the next run computes it again" if self.identity is not None and not self.lost else ""
         of_store = not isinstance(error, SerializationError)
-        level = logging.DEBUG if of_store and not self._is_news(NOT_KEPT, _said(error)) else logging.ERROR
+        level = logging.DEBUG if of_store and not self.is_news(NOT_KEPT, _said(error)) else logging.ERROR
         self.write(level, f"The result {how} kept{again}: {_said(error)}")
 
     def _record(self, state: State[Any]) -> RunRecord:

@@ -21,12 +21,12 @@ from typing import Any
 
 from kept.context import FlowRunContext, RunContext, TaskRunContext, current_run, current_tags, flow_context_of
 from kept.engine.drivers import drive
-from kept.engine.effects import Call, Effect, Io, RunTimeout, Steps
+from kept.engine.effects import Call, Effect, Io, RunTimeout, Steps, Wait
 from kept.engine.inputs import unfinished
 from kept.exceptions import CancelledRun, CrashedRun, SerializationError
 from kept.futures import KeptConcurrentFuture, KeptFuture
 from kept.logging.forwarding import levels
-from kept.results import ResultStore, relabelled
+from kept.results import InputLost, ResultStore, relabelled
 from kept.settings import get_current_settings
 from kept.states import Cancelled, Crashed
 from kept.store.entry import Entry, Miss
@@ -97,9 +97,9 @@ class ProcessPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         self._pending.add(run.future)
         run.future.add_done_callback(self._pending.discard)
         if upstream:
-            Countdown(upstream, lambda: self._give(run))
+            Countdown(upstream, lambda: self.give(run))
         else:
-            self._give(run)
+            self.give(run)
         return run.future
 
     def pending(self) -> list[KeptFuture[Any]]:
@@ -118,7 +118,8 @@ class ProcessPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
         for worker in self._workers:
             worker.process.stop(LATE)
 
-    def _give(self, run: _SubmittedRun) -> None:
+    def give(self, run: _SubmittedRun) -> None:
+        """Have it go on as soon as a process is free."""
         if self._closed:
             run.abandon()
             return
@@ -171,9 +172,11 @@ class _SubmittedRun:
     ) -> None:
         self._thing = thing
         self._sendable = runner.sendable
+        self._later = runner.give
         self._context = contextvars.copy_context()
         steps = thing.new_run(parameters)
-        steps.elsewhere = True
+        steps.elsewhere = steps.lazy = True
+        self._job = steps
         self.future: KeptConcurrentFuture[Any] = KeptConcurrentFuture(
             steps.run, help=lambda timeout: let_work(self.future, runner.backlog) if timeout is None else None
         )
@@ -205,6 +208,9 @@ class _SubmittedRun:
             state = self._context.run(self._to_call, answer)
             if isinstance(state, Message):
                 return state
+            if isinstance(state, Wait):  # others may need the process meanwhile, as may what this waits for
+                Countdown(state.futures, lambda: self._later(self))
+                return None
         except WorkerLost as lost:
             state = self._run.state = Crashed(message=str(lost), data=CrashedRun(str(lost)))
         except BaseException as error:
@@ -218,8 +224,8 @@ class _SubmittedRun:
     def _to_call(self, answer: Answer | BaseException | None) -> Any:
         first, self._first = self._first, None
         if isinstance(answer, BaseException):
-            return drive(self._steps, thrown=answer, until=Message)
-        return drive(self._steps, first, answer, until=Message)
+            return drive(self._steps, thrown=answer, until=(Message, Wait))
+        return drive(self._steps, first, answer, until=(Message, Wait))
 
     def abandon(self) -> None:
         """End before the start, because the flow run is over."""
@@ -249,7 +255,12 @@ class _SubmittedRun:
 
     def _asked(self, effect: Effect) -> Generator[Effect | Message, Any, Any]:
         if isinstance(effect, Call) and effect.fn is self._thing.spec.fn:
-            return self._unpacked((yield self._message(effect)))
+            try:
+                return self._unpacked((yield self._message(effect)))
+            except InputLost:  # it is computed anew, if that can be, and sent itself
+                yield from self._job.reading()
+                args, kwargs = self._thing.spec.binder.call(self._job.parameters)
+                return self._unpacked((yield self._message(effect._replace(args=args, kwargs=kwargs))))
         if self._packed is not None and isinstance(effect, Io) and _packs(effect, self._packed[0]):
             return relabelled(self._packed[1], *effect.args[1:])
         return (yield effect)

@@ -12,7 +12,7 @@ from typing import Any
 
 from kept.engine.drivers import drive, drive_to_end
 from kept.engine.effects import Effect
-from kept.engine.inputs import unfinished
+from kept.engine.inputs import FIXED, unfinished
 from kept.engine.signals import crash_message, undisturbed
 from kept.engine.stopping import WORKER, Stop, new_stop, raise_in, say_unstopped
 from kept.futures import KeptConcurrentFuture, KeptFuture
@@ -28,10 +28,6 @@ _MANY = 250
 _LOOK_AGAIN = 0.05
 # How long to wait, in seconds, for runs that were told to stop, and then for those that were told again.
 _PATIENCE = (0.4, 0.2)
-
-# What nobody can change between submitting and running. The key of anything else is made where the run goes on at
-# once, so that what is kept is what the key says.
-_FIXED = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 
 class ThreadPoolTaskRunner(TaskRunner[KeptConcurrentFuture[Any]]):
@@ -137,7 +133,8 @@ class ConcurrentTaskRunner(ThreadPoolTaskRunner):
 
 
 def _stays_as_it_is(parameters: dict[str, Any]) -> bool:
-    return _FIXED.issuperset(map(type, parameters.values()))
+    # The key of anything else is made where the run goes on at once, so that what is kept is what the key says.
+    return FIXED.issuperset(map(type, parameters.values()))
 
 
 class _SubmittedRun:
@@ -168,6 +165,7 @@ class _SubmittedRun:
         self._is_async = task.spec.is_async
         self._context = contextvars.copy_context()
         self._run = run = task.new_run(parameters)
+        run.lazy = True
         self._steps = run.steps(wait_for)
         self._first: Effect | None = None
         self._claim = [True]
