@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import threading
 import time
 from typing import Any
@@ -12,7 +13,12 @@ from kept.locking.heartbeat import keep_alive, let_go
 from kept.locking.leases import Lease, Watch, is_over, watched
 from kept.locking.objects import ObjectLockManager
 from kept.locking.processes import this_process
+from kept.store.addresses import Address
+from kept.store.bucket import Bucket, bucket_at
+from kept.testing import check_lock_manager
 from tests.locking.files import TaggedFiles
+from tests.servers.moto import Moto
+from tests.servers.s3 import S3
 
 PATH = "locks/key.lock"
 ELSEWHERE = {"host": "elsewhere", "boot": "b", "space": "s", "pid": 1, "started": 1}
@@ -166,3 +172,24 @@ def test_what_is_let_go_is_not_renewed_any_more() -> None:
     let_go(("let go", 1))
     keep_alive(("let go", 2), 0.06, lambda: other.set() or False)
     assert other.wait(30) and beats == []
+
+
+def bucket_of(server: S3, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    return bucket_at(Address.of(f"s3://{server.bucket()}/x"))
+
+
+def test_leases_on_an_s3_server_keep_the_contract(quick_s3: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = bucket_of(quick_s3, monkeypatch)
+    check_lock_manager(ObjectLockManager(bucket))
+    assert pickle.loads(pickle.dumps(ObjectLockManager(bucket))) == ObjectLockManager(bucket)
+
+
+def test_a_bucket_that_is_gone_is_a_lock_error(quick_s3: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = bucket_of(quick_s3, monkeypatch)
+    quick_s3.drop(bucket.address.bucket)
+    with pytest.raises(LockError, match="the lock on 'key' can't be written"):
+        ObjectLockManager(bucket).acquire_lock("key", "me")
+    with pytest.raises(LockError, match="the lock on 'key' can't be read"):
+        ObjectLockManager(bucket).is_locked("key")
