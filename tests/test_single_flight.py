@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ import pytest
 
 from kept import flow, task
 from kept.cache_policies import INPUTS
-from kept.exceptions import LockError
+from kept.exceptions import LockError, LockLostError
 from kept.locking.filesystem import FileSystemLockManager
 from kept.locking.memory import MemoryLockManager
 from kept.locking.objects import ObjectLockManager
 from kept.locking.protocol import LockManager
 from kept.results import ResultStore
 from kept.settings import KEPT_CACHE_SINGLE_FLIGHT, KEPT_LOCKING_REDIS_URL, temporary_settings
+from kept.store.objects import ObjectEntries, put_over
+from kept.testing import an_entry
 from kept.transactions import IsolationLevel, atransaction, transaction
 from kept_redis import RedisLockManager
 from tests.conftest import Lines
@@ -171,6 +174,7 @@ def test_a_transaction_that_lost_its_lock_is_rolled_back_and_says_so(log: Lines)
 
 PAUSED = """
 import json, sys
+from datetime import timedelta
 from pathlib import Path
 from kept import task
 from kept.cache_policies import INPUTS
@@ -348,3 +352,65 @@ def test_those_who_wait_compute_in_turn_if_the_first_fails() -> None:
     with temporary_settings({KEPT_CACHE_SINGLE_FLIGHT: True}):
         names = work(return_state=True).result(raise_on_failure=False)
     assert names == ["Cached", "Completed", "Failed"] and json.dumps(ran) == "[1, 1]"
+
+
+# --- entries that came meanwhile, on stores that compare and write in one step
+
+
+class Sure(ObjectLockManager):
+    """Leases whose holder was paused between making sure of its lock and writing."""
+
+    def is_lock_holder(self, key: str, holder: str) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("before", ["nothing", "an expired result"])
+def test_a_result_that_came_while_another_was_computed_is_left_as_it_is(before: str, log: Lines) -> None:
+    files = TaggedFiles()
+    expired = before == "an expired result"
+
+    meanwhile: dict[str, bytes] = {}
+
+    @task(
+        cache_policy=ALONE.configure(lock_manager=Sure(files)),
+        result_storage=files,
+        cache_expiration=timedelta(seconds=0.001 if expired else 60),
+    )
+    def step(x: int) -> int:
+        files.contents.update(meanwhile)
+        return x
+
+    assert step(1) == 1
+    (path,) = (path for path in files.contents if not path.startswith("locks/"))
+    by_the_successor = files.contents[path] + b" "
+    if not expired:
+        by_the_successor = files.contents.pop(path)
+    meanwhile[path] = by_the_successor
+    assert step(1) == 1
+    assert files.contents[path] == by_the_successor
+    assert "another run has kept something under the key" in log
+
+
+def test_what_does_not_count_as_a_result_is_replaced() -> None:
+    files = TaggedFiles()
+    entries = ObjectEntries(files)
+    files.contents["key"] = b"damaged, or of a transaction that was killed"
+    with put_over({"key": None}):
+        entries.put([an_entry()])
+    assert entries.get("key") == an_entry()
+    with pytest.raises(LockLostError), put_over({"key": None}):
+        entries.put([an_entry(payload=b"other")])
+    entries.put([an_entry(payload=b"other")])
+
+
+def test_a_transaction_leaves_what_came_meanwhile_as_it_is(log: Lines) -> None:
+    files = TaggedFiles()
+    store = ResultStore(files, lock_manager=Sure(files))
+    with transaction(key="a", store=store, isolation_level=SERIALIZABLE) as txn:
+        txn.stage(1)
+    assert store.read("a").result == 1
+    with transaction(key="a", store=store, isolation_level=SERIALIZABLE, overwrite=True) as txn:
+        txn.stage(2)
+        files.contents["a"] = b"of the successor"
+    assert txn.is_rolled_back() and files.contents["a"] == b"of the successor"
+    assert "another run has kept something under the key 'a'" in log

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -22,6 +22,7 @@ from kept.exceptions import (
     SerializationError,
 )
 from kept.fingerprint import data_fingerprint
+from kept.locking.objects import ObjectLockManager
 from kept.locking.picking import locks_for
 from kept.run_notes import note_published
 from kept.serializers import CompressedSerializer, PickleSerializer, Serializer
@@ -29,6 +30,7 @@ from kept.settings import get_current_settings
 from kept.states import Loadable, moment
 from kept.storage import resolve_storage
 from kept.store import Entry, Miss
+from kept.store.objects import put_over
 from kept.utilities.effects import in_thread
 
 INLINE_LIMIT = 32 * 1024
@@ -407,8 +409,33 @@ class ResultStore:
                 )
         return chunks
 
-    def publish(self, entries: Sequence[Entry]) -> None:
-        """Make packed entries visible, all at once. Raises `StoreError`."""
+    def tags(self, locks: Any, key: str, absent: bool) -> dict[str, str | None]:
+        """What `publish` finds at a key whose lock is held, if nobody else writes there; nothing if it can't tell.
+
+        Only servers of objects can compare and write in one step: those that were found fit to hold leases.
+
+        Arguments:
+            absent: whether it is known that nothing is there.
+        """
+        bare = self._place_of_keys.bare
+        if bare is None or not isinstance(locks, ObjectLockManager) or locks.files is not bare.filesystem:
+            return {}
+        return {key: None if absent else bare.tag_of(key)}
+
+    def publish(self, entries: Sequence[Entry], over: Mapping[str, str | None] | None = None) -> None:
+        """Make packed entries visible, all at once.
+
+        Arguments:
+            over: what they may take the place of, by `tags`.
+
+        Raises:
+            StoreError: they can't be written.
+            LockLostError: something else is there.
+        """
+        if over:
+            with put_over(over):
+                self.publish(entries)
+            return
         if not self.slow:
             self.entries.put(entries)
             return

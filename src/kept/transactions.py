@@ -91,6 +91,7 @@ class BaseTransaction:
         "of_task",
         "on_commit_hooks",
         "on_rollback_hooks",
+        "over",
         "overwrite",
         "parent",
         "state",
@@ -114,6 +115,7 @@ class BaseTransaction:
         self.store = store
         self.commit_mode = commit_mode
         self.isolation_level = isolation_level
+        self.over: dict[str, str | None] = {}
         self.overwrite = overwrite
         self.write_on_commit = write_on_commit
         self.logger = logger or _log
@@ -213,6 +215,8 @@ class BaseTransaction:
         self.state = TransactionState.ACTIVE
         activate(self)
         try:
+            if self.locks is not None and self.store is not None and self.store.slow:
+                self.over = yield Io(self.store.tags, (self.locks, self.key, False), True)
             if self._named and not self.overwrite and (yield from self._ask("exists")):
                 self.state = TransactionState.COMMITTED
                 self._ended = True
@@ -336,7 +340,7 @@ class BaseTransaction:
                 yield from still_held(self.locks, self.key, self.holder)
             for store, entries in _by_store(members):
                 if store.slow:
-                    cancelled = (yield Io(store.publish, (entries,), True, counts=True)) or cancelled
+                    cancelled = (yield Io(store.publish, (entries, self.over), True, counts=True)) or cancelled
                 else:
                     store.publish(entries)
                 published.append((store, entries))

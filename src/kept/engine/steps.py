@@ -67,6 +67,7 @@ class RunSteps:
         elsewhere: whether the function is called in another process, which reads for itself what is kept.
         lazy: whether the value of a hit may stay where it is until somebody looks at it.
         locks: who has given it the lock on its key, if it holds one that others heed.
+        over: what its entry may take the place of.
         lost: whether another run has taken that over.
         collects: whether the values of a generator are remembered: if they are kept, or asked for in the state.
     """
@@ -83,6 +84,7 @@ class RunSteps:
         "locks",
         "lost",
         "not_kept",
+        "over",
         "owner",
         "parameters",
         "resolver",
@@ -122,6 +124,7 @@ class RunSteps:
         self.saved = 0.0
         self.locks: Any = None
         self.lost = False
+        self.over: dict[str, str | None] = {}
         self.collects = rules.persist
         self.elsewhere = self.lazy = False
         self.context: Any = None
@@ -442,6 +445,8 @@ class RunSteps:
         try:
             state = yield from self._look_up(identity.key, afresh=True)
             if state is None:
+                if store.slow and isolated:
+                    yield from self._note_tags(store, name)
                 state = yield from self._compute()
                 if store.slow:  # those who wait are to find it
                     yield Io(store.flush, (), True)
@@ -452,6 +457,14 @@ class RunSteps:
         if cancelled is not None:
             raise cancelled
         return state
+
+    def _note_tags(self, store: ResultStore, key: str) -> Steps[None]:
+        """Note what is at the key now, so that a result is not kept over another that came there meanwhile."""
+        absent = self.decision.reason == _NOT_KEPT.reason
+        try:
+            self.over = yield Io(store.tags, (self.locks, key, absent), not absent)
+        except Exception as error:  # the store is away, which the commit will tell
+            self.write(logging.DEBUG, f"What is kept under {key!r} can't be noted: {_said(error)}")
 
     def _locks(self, store: ResultStore) -> Steps[Any]:
         return (yield Io(store.locks, (), True)) if store.slow else store.locks()
@@ -492,7 +505,7 @@ class RunSteps:
             persist = False  # said before hours are spent on it
             self._say_not_kept(SerializationError(store.refusal), "will not be")
         txn = Transaction(key, store, parent=get_transaction(), of_task=True)
-        txn.locks, txn.holder = self.locks, self.run.id
+        txn.locks, txn.holder, txn.over = self.locks, self.run.id, self.over
         began = time.perf_counter()
         if self.holds_results_back:
             activate(txn)

@@ -21,8 +21,10 @@ follows from it. On others two such transactions within milliseconds may lose th
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +32,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from kept.exceptions import ConfigurationError, StoreError, StoreUnsupported
+from kept.exceptions import ConfigurationError, LockLostError, StoreError, StoreUnsupported
 from kept.filesystems import Listed, LocalFileSystem
 from kept.store.bucket import Bucket
 from kept.store.completing import completed
@@ -49,6 +51,7 @@ _AT_ONCE = 16
 _OF_TODAY = 43_200.0
 """Half of the time after which `upkeep.collect` takes an object for left: clocks may differ by the other half."""
 _NOT_KEPT = Miss("not kept yet")
+_expected = threading.local()
 
 
 class ObjectEntries:
@@ -83,7 +86,39 @@ class ObjectEntries:
             Publication(self, latest).publish()
         else:
             for path, entry in latest.items():
-                _write(self.filesystem, path, written(entry))
+                self._put_one(path, entry)
+
+    def tag_of(self, key: str) -> str | None:
+        """The tag of what is at a key, of a file system that has such; None if there is nothing."""
+        tags: list[str] = []
+
+        def read(path: str) -> bytes:
+            content, tag = completed(self.filesystem.tagged_path(path))
+            tags.append(tag)
+            return content  # type: ignore[no-any-return]
+
+        return None if isinstance(_read(read, self._path(key)), Miss) else tags[0]
+
+    def _put_one(self, path: str, entry: Entry) -> None:
+        expected = getattr(_expected, "tags", {})
+        if entry.key not in expected:
+            _write(self.filesystem, path, written(entry))
+            return
+        what = f"{path!r} can't be written to {_name(self.filesystem)}"
+        if not _attempt(what, lambda: self._put_over(path, written(entry), expected[entry.key])):
+            raise LockLostError(
+                f"another run has kept something under the key {entry.key!r} meanwhile, which is left as it is"
+            )
+
+    def _put_over(self, path: str, content: bytes, tag: str | None) -> bool:
+        files = self.filesystem
+        if tag is None:
+            if completed(files.create_path(path, content)):
+                return True
+            present, tag = completed(files.tagged_path(path))
+            if isinstance(self.counting(present)[0], Entry):  # else what a killed transaction left
+                return False
+        return bool(completed(files.replace_path(path, content, tag)))
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -140,6 +175,22 @@ class ObjectEntries:
         if len(name) > _LONGEST_NAME or not name.strip("."):
             name = "b3-" + digest
         return f"{self.prefix}{digest[:2]}/{name}"
+
+
+@contextlib.contextmanager
+def put_over(tags: Mapping[str, str | None]) -> Iterator[None]:
+    """Inside, in this thread, an entry at one of these keys is put only over what has this tag; None: over nothing.
+
+    Said aside, and not to `put`, as that goes through all that may stand around the entries: signatures, a local tier.
+
+    Raises:
+        LockLostError: by `put`, if it has another tag.
+    """
+    _expected.tags = tags
+    try:
+        yield
+    finally:
+        _expected.tags = {}
 
 
 class Publication:
