@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +173,6 @@ def test_a_transaction_that_lost_its_lock_is_rolled_back_and_says_so(log: Lines)
 
 PAUSED = """
 import json, sys
-from datetime import timedelta
 from pathlib import Path
 from kept import task
 from kept.cache_policies import INPUTS
@@ -364,17 +362,17 @@ class Sure(ObjectLockManager):
         return True
 
 
-@pytest.mark.parametrize("before", ["nothing", "an expired result"])
+@pytest.mark.parametrize("before", ["nothing", "a result to be refreshed"])
 def test_a_result_that_came_while_another_was_computed_is_left_as_it_is(before: str, log: Lines) -> None:
     files = TaggedFiles()
-    expired = before == "an expired result"
+    refreshed = before != "nothing"
 
     meanwhile: dict[str, bytes] = {}
 
     @task(
         cache_policy=ALONE.configure(lock_manager=Sure(files)),
         result_storage=files,
-        cache_expiration=timedelta(seconds=0.001 if expired else 60),
+        refresh_cache=refreshed or None,
     )
     def step(x: int) -> int:
         files.contents.update(meanwhile)
@@ -383,7 +381,7 @@ def test_a_result_that_came_while_another_was_computed_is_left_as_it_is(before: 
     assert step(1) == 1
     (path,) = (path for path in files.contents if not path.startswith("locks/"))
     by_the_successor = files.contents[path] + b" "
-    if not expired:
+    if not refreshed:
         by_the_successor = files.contents.pop(path)
     meanwhile[path] = by_the_successor
     assert step(1) == 1
