@@ -3,7 +3,8 @@
 A fenced block that opens with a comment such as `# report.py` is a file. In a `console` block each line after `$ ` is
 a command, run by `sh` with these files around it and a KEPT_HOME of its own; the lines up to the next one are what it
 prints to stdout, where `...` stands for anything. Blocks count in the order of the page, so a later one can replace a
-file. `python -m pytest docs/how-to/retry-on-a-condition.md` runs one page.
+file. A page that says `<!-- with S3: my-bucket -->` is run with an S3 server that has this bucket in its environment.
+`python -m pytest docs/how-to/retry-on-a-condition.md` runs one page.
 """
 
 from __future__ import annotations
@@ -14,14 +15,19 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.servers.moto import Moto
+
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# ([\w./-]+\.\w+)\n")
 COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+SERVER = re.compile(r"^<!-- with S3: ([\w-]+) -->$", re.MULTILINE)
 SECONDS = 60
 
 
@@ -41,12 +47,14 @@ class Recipe(pytest.Item):
 
     def runtest(self) -> None:
         folder = self.session.config._tmp_path_factory.mktemp(self.path.stem[:30])  # type: ignore[attr-defined]
-        ran = 0
-        for language, body in BLOCK.findall(self.path.read_text(encoding="utf-8")):
-            if language == "console":
-                ran += sum(check(folder, command, printed) for command, printed in COMMAND.findall(body))
-            elif named := FILE.match(body):
-                (folder / named[1]).write_text(body, encoding="utf-8")
+        text = self.path.read_text(encoding="utf-8")
+        with server(folder, SERVER.search(text)) as around:
+            ran = 0
+            for language, body in BLOCK.findall(text):
+                if language == "console":
+                    ran += sum(check(folder, command, printed, around) for command, printed in COMMAND.findall(body))
+                elif named := FILE.match(body):
+                    (folder / named[1]).write_text(body, encoding="utf-8")
         if not ran:
             raise Untrue(f"{self.path.name} has no console block, so nothing of it was run")
 
@@ -63,9 +71,23 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Page | Non
     return Page.from_parent(parent, path=file_path) if is_page else None
 
 
-def check(folder: Path, command: str, printed: str) -> bool:
+@contextmanager
+def server(folder: Path, wanted: re.Match[str] | None) -> Iterator[Mapping[str, str]]:
+    """What a page finds in its environment: the address of a server of its own, if it wants one."""
+    if wanted is None:
+        yield {}
+        return
+    moto = Moto(folder.parent)
+    try:
+        moto.request("PUT", f"/{wanted[1]}")
+        yield moto.environment
+    finally:
+        moto.stop()
+
+
+def check(folder: Path, command: str, printed: str, around: Mapping[str, str]) -> bool:
     """Run a command and compare; true, so that commands can be counted."""
-    done = run(folder, command)
+    done = run(folder, command, around)
     if done.returncode:
         raise Untrue(f"$ {command}\nended with status {done.returncode}:\n{done.stdout}{done.stderr}")
     if not doctest.OutputChecker().check_output(printed, done.stdout, doctest.ELLIPSIS):
@@ -74,7 +96,7 @@ def check(folder: Path, command: str, printed: str) -> bool:
     return True
 
 
-def run(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, command: str, around: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """A command in `folder`, as a user would run it there; warnings are errors, and all pages share compiled files."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("KEPT_", "PYTEST_", "PYTHON"))}
     return subprocess.run(
@@ -82,6 +104,7 @@ def run(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
         cwd=folder,
         env={
             **ours,
+            **around,
             "KEPT_HOME": str(folder / ".kept"),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             # Our plugin, once, whether or not this copy of kept is installed.

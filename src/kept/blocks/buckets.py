@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, ClassVar
+from typing import BinaryIO, ClassVar
 
 from kept.blocks.core import Block
-from kept.blocks.saving import Savable, reference_of
 from kept.exceptions import StoreError
 from kept.filesystems import WritableFileSystem, ignored
 from kept.store.addresses import Address
@@ -34,10 +33,9 @@ class BucketBlock(Block):
     def in_bucket(self) -> Bucket:
         """The objects as results are kept in them; one object for equal blocks.
 
-        It is pickled as the reference to this block if it is saved as it is, so its secrets stay where they are.
+        Where this block is saved it is pickled as the block is, with its secrets encrypted.
         """
-        reference = reference_of(self)
-        return bucket_at(self.address(), (_saved_bucket, (reference,)) if reference else None)
+        return bucket_at(self.address(), (_bucket_of, (self.model_copy(),)) if self._block_document_name else None)
 
     def read_path(self, path: str) -> bytes:
         """The content of the object at `path`."""
@@ -170,7 +168,5 @@ def _relative(path: str, folder: str) -> str:
     return relative
 
 
-def _saved_bucket(reference: str) -> Bucket:
-    block: Any = Savable.load(reference)
-    bucket: Bucket = block.in_bucket()
-    return bucket
+def _bucket_of(block: BucketBlock) -> Bucket:
+    return block.in_bucket()

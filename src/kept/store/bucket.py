@@ -44,7 +44,7 @@ Take = Callable[[int, Any], object]
 
 _used = False
 _forked = False
-_buckets: dict[tuple[str, str, Connection], Bucket] = {}
+_buckets: dict[tuple[str, bool, Connection], Bucket] = {}
 
 
 def bucket_at(address: Address, travels: tuple[Callable[..., Any], tuple[Any, ...]] | None = None) -> Bucket:
@@ -56,7 +56,7 @@ def bucket_at(address: Address, travels: tuple[Callable[..., Any], tuple[Any, ..
 
     Raises `ConfigurationError` for an address, credentials or a profile that can't be, and without obstore.
     """
-    key = (address.url, repr(travels), address.connection())
+    key = (address.url, travels is None, address.connection())
     if (found := _buckets.get(key)) is None:
         if find_spec("obstore") is None:
             extra = EXTRAS[address.scheme]
