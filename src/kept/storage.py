@@ -74,7 +74,7 @@ class Wishes(NamedTuple):
 
 def _ready(store: Store, wishes: Wishes, settings: Settings) -> Store:
     """The store with all around it that is wished for."""
-    store = _on_terms(store, wishes)._replace(ready=True)
+    store = guarded_store(store, wishes)._replace(ready=True)
     if not store.address:
         return store
     # Milliseconds, which programs without such a store never need.
@@ -84,7 +84,8 @@ def _ready(store: Store, wishes: Wishes, settings: Settings) -> Store:
     return tiered(store, Tier(path, wishes.local_tier_size, fresh, wishes.write_behind))
 
 
-def _on_terms(store: Store, wishes: Wishes) -> Store:
+def guarded_store(store: Store, wishes: Wishes) -> Store:
+    """The store with its entries signed, serializers refused, and nothing written, as it is wished."""
     if not (wishes.signing_keys or wishes.read_only or wishes.accept_serializers):
         return store
     from kept.store.trust import SigningKey, Terms, guarded  # noqa: PLC0415  # 4 ms, which few stores need

@@ -14,6 +14,7 @@ memory.py      both, in memory
 tier.py        copies of both, within a bound;  tiered.py  these in front of what is far away;  behind.py  write-behind
 reach.py       what is remembered of a store that is away, or takes nothing
 trust.py       signed entries, accepted serializers, stores that are only read
+promotion.py   entries copied from one store to another
 upkeep.py      what those left who were killed, collected
 guard.py       one process at a time;  digests.py  how payloads are addressed
 """

@@ -112,14 +112,24 @@ def guarded(store: Store, terms: Terms) -> Store:
     return store._replace(entries=entries, blobs=blobs, accepts=terms.accepts, read_only=terms.read_only)
 
 
-class _Wrapper:
+class Wrapper:
     """Entries that pass on what they don't change."""
 
     def __init__(self, entries: Entries) -> None:
         self.inside = entries
 
+    def checked(self, entry: Entry) -> Entry | Miss:
+        """The entry, or why it can't be used on the terms of this wrapper."""
+        return entry
+
+    def judged(self, entry: Entry) -> Entry | Miss:
+        """The entry, or why it can't be used on these terms and those of the wrappers inside."""
+        found = self.inside.judged(entry) if isinstance(self.inside, Wrapper) else entry
+        return found if isinstance(found, Miss) else self.checked(found)
+
     def get(self, key: str) -> Entry | Miss:
-        return self.inside.get(key)
+        found = self.inside.get(key)
+        return found if isinstance(found, Miss) else self.checked(found)
 
     def put(self, entries: Sequence[Entry]) -> None:
         self.inside.put(entries)
@@ -128,13 +138,13 @@ class _Wrapper:
         self.inside.delete(keys)
 
     def scan(self) -> Iterator[Entry]:
-        return self.inside.scan()
+        return (entry for entry in self.inside.scan() if isinstance(self.checked(entry), Entry))
 
     def close(self) -> None:
         self.inside.close()
 
 
-class SignedEntries(_Wrapper):
+class SignedEntries(Wrapper):
     """Entries of which each is signed when it is put, and none is believed that is not.
 
     A pickle of it has no keys: in the other process it believes nothing and signs nothing.
@@ -148,22 +158,13 @@ class SignedEntries(_Wrapper):
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.inside, (), self._location))
 
-    def get(self, key: str) -> Entry | Miss:
-        found = self.inside.get(key)
-        return found if isinstance(found, Miss) else self._believed(found)
-
     def put(self, entries: Sequence[Entry]) -> None:
         key = next(iter(self._keys.values()), None)
         if key is None:
             raise StoreError("entries can't be signed in this process: signing keys are not sent to other processes")
         self.inside.put([entry._replace(signature=signature(entry, key)) for entry in entries])
 
-    def scan(self) -> Iterator[Entry]:
-        for entry in self.inside.scan():
-            if isinstance(self._believed(entry), Entry):
-                yield entry
-
-    def _believed(self, entry: Entry) -> Entry | Miss:
+    def checked(self, entry: Entry) -> Entry | Miss:
         wrong = why_not_signed(entry, self._keys)
         if wrong is None:
             return entry
@@ -178,18 +179,17 @@ class SignedEntries(_Wrapper):
         return Miss(f"not trusted: {wrong}")
 
 
-class AcceptingEntries(_Wrapper):
+class AcceptingEntries(Wrapper):
     """Entries whose payloads are of some serializers only; others are as good as not there."""
 
     def __init__(self, entries: Entries, accepts: Sequence[str]) -> None:
         super().__init__(entries)
         self._accepts = tuple(accepts)
 
-    def get(self, key: str) -> Entry | Miss:
-        found = self.inside.get(key)
-        if isinstance(found, Miss) or found.serializer in self._accepts:
-            return found
-        return Miss(f"not accepted: its serializer is {_claim(found.serializer)}, {_only(self._accepts)}")
+    def checked(self, entry: Entry) -> Entry | Miss:
+        if entry.serializer in self._accepts:
+            return entry
+        return Miss(f"not accepted: its serializer is {_claim(entry.serializer)}, {_only(self._accepts)}")
 
     def put(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
@@ -200,11 +200,8 @@ class AcceptingEntries(_Wrapper):
                 )
         super().put(entries)
 
-    def scan(self) -> Iterator[Entry]:
-        return (entry for entry in self.inside.scan() if entry.serializer in self._accepts)
 
-
-class ReadOnlyEntries(_Wrapper):
+class ReadOnlyEntries(Wrapper):
     """Entries that are read, while nothing is put or deleted: neither an attempt nor an error."""
 
     def put(self, entries: Sequence[Entry]) -> None:
