@@ -240,3 +240,23 @@ for block in S3Bucket(bucket_name="b"), GcsBucket(bucket="b"), AzureBlobStorageC
         f"{place} needs obstore: pip install 'kept[{extra}]'"
         for place, extra in (("s3://b", "aws"), ("gs://b", "gcp"), ("az://b", "azure"))
     ]
+
+
+def test_credentials_that_are_saved_again_are_taken_by_the_next_run(s3: S3, log: Lines) -> None:
+    name, good = s3.bucket(), credentials_of(s3)
+    wrong = good.model_copy(update={"aws_secret_access_key": SecretStr("not-the-secret")})
+    wrong.save("team")
+    S3Bucket(bucket_name=name, credentials=wrong).save("results")
+    ran: list[int] = []
+
+    @task(cache_policy=INPUTS, result_storage="s3-bucket/results")
+    def step(x: int) -> int:
+        ran.append(x)
+        return x
+
+    step(1)
+    assert "the secret key does not fit the access key" in log and "not-the-secret" not in log
+    good.save("team", overwrite=True)
+    assert (step(2), step(2), ran) == (2, 2, [1, 2])
+    assert any(key.startswith("entries/") for key in s3.keys(name))
+    s3.drop(name)
