@@ -14,6 +14,7 @@ import pytest
 
 from kept import flow, task
 from kept.cache_policies import INPUTS
+from kept.task_runners import ProcessPoolTaskRunner
 from tests.conftest import Lines
 from tests.servers.proxy import FaultProxy
 
@@ -181,6 +182,29 @@ def test_what_is_written_behind_is_there_when_the_flow_ends(
     machine("b")
     both()
     assert computed == [(1, 2), len(LARGE)]
+
+
+def test_worker_processes_share_the_tier(bucket: str, machine: Machine, quick_proxy: FaultProxy, log: Lines) -> None:
+    @task(cache_policy=INPUTS)
+    def in_a_worker(size: int) -> bytes:
+        return bytes(size)
+
+    @task(cache_policy=INPUTS)
+    def length(content: bytes) -> int:
+        return len(content)
+
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=2))
+    def spread() -> list[int]:
+        return length.map(in_a_worker.map([20_000_000, 3_000_000])).result()  # type: ignore[return-value]
+
+    machine("a")
+    assert spread() == [20_000_000, 3_000_000]
+    assert quick_proxy.count("read") == 4 + 2, "four entries that were not there, and two payloads that were looked for"
+    assert len(quick_proxy.server.keys(bucket)) == 6
+    quick_proxy.requests.clear()
+    assert spread() == [20_000_000, 3_000_000]
+    assert quick_proxy.requests == []
+    assert not log.having("WARNING")
 
 
 SCRIPT = """

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kept.exceptions import StoreError
-from kept.store import MemoryBlobs, MemoryEntries, Miss, ObjectBlobs, ObjectEntries, Store
+from kept.store import MemoryBlobs, MemoryEntries, Miss, ObjectBlobs, ObjectEntries, Store, opening
 from kept.store.digests import digest_of
 from kept.store.tier import TierBlobs, TierEntries
 from kept.store.tiered import Tier, TieredBlobs, TieredEntries, tiered
@@ -505,6 +505,17 @@ def test_what_is_not_sent_yet_is_never_thrown_away(tmp_path: Path, monkeypatch: 
     assert sum(size for _, size in blobs.scan()) <= 6_000_000
     assert entries.find("k199", clock) is not None and entries.find("k0", clock) is None
     assert (tmp_path / "entries.sqlite").stat().st_size <= 3_000_000
+
+
+def test_on_a_network_disk_there_is_no_tier_which_is_said(
+    far: Far, tmp_path: Path, log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "file_system_type", lambda path: "nfs4")
+    here = machine(far, tmp_path / "tier")
+    here.entries.put([an_entry()])
+    assert here.entries.get("key") == an_entry()
+    assert not (tmp_path / "tier").exists()
+    assert log.having("no local tier", "network disk", "KEPT_RESULTS_LOCAL_TIER_PATH")
 
 
 def test_a_full_disk_costs_the_tier_and_not_the_result(far: Far, small_disk: Path, log: Lines) -> None:

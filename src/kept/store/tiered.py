@@ -24,7 +24,7 @@ from kept.exceptions import StoreError
 from kept.store.behind import Sender
 from kept.store.digests import digest_of
 from kept.store.entry import Entry, Miss
-from kept.store.opening import Store
+from kept.store.opening import Store, why_not_embedded
 from kept.store.protocols import Blobs, Entries
 from kept.store.reach import Reach, ReachedBlobs, ReachedEntries, is_refused
 from kept.store.tier import OURS, THEIRS, UNSENT, Held, TierBlobs, TierEntries
@@ -358,7 +358,14 @@ def tiered(store: Store, tier: Tier) -> Store:
     """The far store with a tier in front of it; only with what is known of its being away if the tier's size is 0."""
     reach = Reach(store.location)
     far, far_blobs = ReachedEntries(store.entries, reach), ReachedBlobs(store.blobs, reach)
-    if not tier.size:
+    why_not = why_not_embedded(tier.path) if tier.size else None
+    if why_not:
+        logger.warning(
+            "There is no local tier in front of %s, as %s can't hold one: %s. Set KEPT_RESULTS_LOCAL_TIER_PATH to a "
+            "folder on a disk of this machine, or KEPT_RESULTS_LOCAL_TIER_SIZE to 0.",
+            store.location, tier.path, why_not,
+        )  # fmt: skip
+    if why_not or not tier.size:
         return store._replace(entries=far, blobs=far_blobs, address="")
     near = TierEntries(tier.path / "entries.sqlite", store.address, tier.size // 10)
     near_blobs = TierBlobs(tier.path / "blobs", tier.size - tier.size // 10)
