@@ -114,9 +114,11 @@ _KINDS = {
     "PreconditionError": ("changed", "it was changed meanwhile"),
     "NotSupportedError": _UNSUPPORTED,
 }
+# Where the client looks for the credentials of a machine or container, once it has found no others.
+_MACHINES = re.compile(r"http://(169\.254\.\d+\.\d+|metadata(\.google\.internal)?)[:/]")
+_NO_KEYS = "there are no credentials. Set {keys}"
 _CONNECTIONS = (
     ("NotPartial", _UNSUPPORTED),
-    ("169.254.169.254", ("credentials", "there are no credentials. Set {keys}")),
     ("dns error", ("unreachable", "there is no host of that name: {server}. Check {endpoints}")),
     ("InvalidContentType", ("unreachable", "{server} does not speak https. Write http:// in {endpoints}")),
     (
@@ -139,9 +141,18 @@ def trouble_of(error: BaseException, place: Place, secrets: Iterable[str] = ()) 
     """What an exception of the client means. `secrets` are texts that appear in no sentence, whatever a server says."""
     text = str(error)
     status, code, message = _status(text), _tag("Code", text), _tag("Message", text)
-    if isinstance(error, FileNotFoundError) and code not in _CODES and (code or not _foreign(text)):
+    alone = bool(_MACHINES.search(text))
+    if not alone and isinstance(error, FileNotFoundError) and code not in _CODES and (code or not _foreign(text)):
         return Trouble("missing", "there is no such object")
-    known = _KINDS.get(type(error).__name__) or _CODES.get(code) or _STATUSES.get(status) or _connection(text, status)
+    # What never answers is remembered as an outage, or each request would wait for it.
+    known = ("credentials" if status else "unreachable", _NO_KEYS) if alone else None
+    known = (
+        known
+        or _KINDS.get(type(error).__name__)
+        or _CODES.get(code)
+        or _STATUSES.get(status)
+        or _connection(text, status)
+    )
     kind, sentence = known or ("other", "the server at {server} refused it" if status else "the client refused it")
     facts = {
         "bucket": place.bucket,
