@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from pydantic import BaseModel, Field, SecretBytes, SecretStr
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretBytes, SecretStr
 
 from kept.blocks.core import Block
 from kept.blocks.fields import SecretDict
@@ -136,6 +136,15 @@ class TestSavingAndLoading:
         )
         block.save("all")
         assert Everything.load("all") == block
+
+    def test_frozen_models_and_choices_of_aliases_are_fine(self) -> None:
+        class Picky(Block):
+            model_config = ConfigDict(frozen=True, extra="forbid")
+            size: int = Field(validation_alias=AliasChoices("theSize", "size_of"))
+
+        block = Picky(theSize=1)
+        block.save("p")
+        assert Picky.load("p") == block and {Picky.load("p"): 1}[block] == 1
 
     def test_a_block_equals_what_was_saved_of_it(self) -> None:
         cube = Cube(edge_length_inches=1)

@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from kept.blocks import types
@@ -136,4 +136,6 @@ def _warn_of_misspelling(name: str, cls: type[Block], given: set[str]) -> None:
 def _key(name: str, field: FieldInfo | None) -> str:
     """The name under which a model takes a field."""
     alias = field.validation_alias if field else None
+    if isinstance(alias, AliasChoices):
+        alias = alias.choices[0]
     return alias if isinstance(alias, str) else name

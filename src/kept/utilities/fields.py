@@ -49,11 +49,12 @@ class Fields:
     @classmethod
     def _hidden(cls, name: str, value: Any) -> Any:
         """A text or bytes for a field of pydantic's SecretStr or the like: in its wrapper, which does not show it."""
-        if not isinstance(value, (str, bytes)) or "Secret" not in str(_annotation(cls, name)):
+        wrapper = "SecretBytes" if isinstance(value, bytes) else "SecretStr"
+        if not isinstance(value, (str, bytes)) or wrapper not in str(_annotation(cls, name)):
             return value
-        hint = typing.get_type_hints(cls)[name]
-        wrappers = [each for each in (hint, *typing.get_args(hint)) if hasattr(each, "get_secret_value")]
-        return wrappers[0](value) if wrappers else value
+        import pydantic  # noqa: PLC0415 - who names its types has it loaded already
+
+        return getattr(pydantic, wrapper)(value)
 
     @classmethod
     def fields(cls) -> list[str]:
