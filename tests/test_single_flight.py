@@ -172,8 +172,7 @@ def test_a_transaction_that_lost_its_lock_is_rolled_back_and_says_so(log: Lines)
 
 
 PAUSED = """
-import json, sys
-from pathlib import Path
+import sys
 from kept import task
 from kept.cache_policies import INPUTS
 from kept.locking.filesystem import FileSystemLockManager
@@ -182,7 +181,7 @@ from kept.results import ResultStore
 from kept_redis import RedisLockManager
 
 kind, place, redis, by, me = sys.argv[1:]
-locks = {"files": None, "redis": RedisLockManager.from_url(redis)}[kind]
+locks = RedisLockManager.from_url(redis) if kind == "redis" else None
 policy = INPUTS.configure(isolation_level=IsolationLevel.SERIALIZABLE, lock_manager=locks)
 
 def work():
@@ -191,14 +190,14 @@ def work():
         sys.stdin.readline()
     return me
 
-@task(cache_policy=policy, result_storage=Path(place), persist_result=True)
+@task(cache_policy=policy, result_storage=place, persist_result=True)
 def step(x):
     return work()
 
 if by == "task":
     print("=", step(1), flush=True)
 else:
-    store = ResultStore(Path(place), lock_manager=locks)
+    store = ResultStore(place, lock_manager=locks)
     with transaction("key", store, isolation_level=IsolationLevel.SERIALIZABLE) as txn:
         if not txn.is_committed():
             txn.stage(work())
@@ -207,15 +206,18 @@ else:
 
 
 @pytest.mark.parametrize("by", ["task", "transaction"])
-@pytest.mark.parametrize("kind", ["files", "redis"])
+@pytest.mark.parametrize("kind", ["files", "redis", "leases"])
 def test_a_stopped_run_does_not_commit_over_its_successor(
-    kind: str, by: str, tmp_path: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    kind: str, by: str, tmp_path: Path, redis_server: RedisServer, quick_s3: Moto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("KEPT_LOCKING_LEASE_SECONDS", "0.5")
+    monkeypatch.setenv("KEPT_LOCKING_LEASE_SECONDS", "1")
+    for name, value in quick_s3.environment.items():
+        monkeypatch.setenv(name, value)
+    place = f"s3://{quick_s3.bucket()}/x" if kind == "leases" else str(tmp_path / "results")
     (tmp_path / "program.py").write_text(PAUSED)
 
     def begin(me: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "program.py", kind, str(tmp_path / "results"), redis_server.url, by, me]
+        command = [sys.executable, "program.py", kind, place, redis_server.url, by, me]
         return subprocess.Popen(command, cwd=tmp_path, stdin=-1, stdout=-1, stderr=-1, text=True)
 
     first = begin("first")
