@@ -112,19 +112,19 @@ class Reach:
         now = time.monotonic()
         if began < (self._since if self._pause else self._answered):
             return  # it was asked before this was known, or has answered somebody since
-        if not self._pause:
+        before, self._since = self._pause, now
+        self._pause = min(2 * before or _FIRST_PAUSE, _LONGEST_PAUSE)
+        self._reason, self._until = str(error), now + self._pause
+        if not before:  # said when it is known, so that of many threads one says it
             logger.warning(
                 "%s does not answer: %s. Runs go on without it; it is asked again in %.0f s, then less often.",
                 self.location, error, _FIRST_PAUSE,
             )  # fmt: skip
-        self._reason = str(error)
-        self._pause = min(2 * self._pause or _FIRST_PAUSE, _LONGEST_PAUSE)
-        self._since, self._until = now, now + self._pause
 
     def _note_answer(self) -> None:
         self._answered = time.monotonic()
-        if self._pause:
-            self._pause = 0.0
+        before, self._pause = self._pause, 0.0
+        if before:
             logger.warning("%s answers again.", self.location)
 
 
