@@ -14,6 +14,7 @@ import pytest
 
 from kept import flow, task
 from kept.cache_policies import INPUTS
+from kept.filesystems import LocalFileSystem
 from kept.results import ResultStore, get_result_store
 from kept.settings import KEPT_HOME, get_current_settings, temporary_settings
 from kept.store import MemoryEntries
@@ -106,6 +107,17 @@ class TestTheHarness:
                 assert kept_in() not in (tmp_path / "b", outer)
         assert os.environ["KEPT_LOCAL_STORAGE_PATH"] == str(tmp_path / "a")
         assert os.environ["KEPT_PROFILE"] == "of-my-machine"
+
+    def test_neither_finds_nor_changes_the_blocks_around_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("KEPT_BLOCKS_PATH", str(tmp_path / "mine"))
+        monkeypatch.setenv("KEPT_RESULTS_DEFAULT_STORAGE", "local-file-system/mine")
+        LocalFileSystem(basepath=str(tmp_path / "there")).save("mine")
+        with kept_test_harness():
+            LocalFileSystem(basepath="/other").save("mine")
+            assert ResultStore().location.startswith(str(kept_in()))
+        assert LocalFileSystem.load("mine").basepath == str(tmp_path / "there")
 
     def test_lets_a_test_change_settings_inside(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with kept_test_harness():

@@ -31,12 +31,12 @@ class Block(Savable, BaseModel):
     Attributes that a type may set: `_block_type_name`, `_block_type_slug`, `_description`, `_logo_url`,
     `_code_example`; a method `block_initialization()` is called when an instance was made.
 
-    >>> import os, tempfile
-    >>> os.environ["KEPT_BLOCKS_PATH"] = tempfile.mkdtemp()
+    >>> from kept.testing.utilities import kept_test_harness
     >>> class Cube(Block):
     ...     edge_length_inches: float
-    >>> _ = Cube(edge_length_inches=2.25).save("rubiks-cube")
-    >>> Cube.load("rubiks-cube"), Block.load("cube/rubiks-cube")
+    >>> with kept_test_harness():
+    ...     _ = Cube(edge_length_inches=2.25).save("rubiks-cube")
+    ...     Cube.load("rubiks-cube"), Block.load("cube/rubiks-cube")
     (Cube(edge_length_inches=2.25), Cube(edge_length_inches=2.25))
     """
 

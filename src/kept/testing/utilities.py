@@ -21,7 +21,7 @@ _UNSET = ("KEPT_PROFILE", "KEPT_PROFILES_PATH")
 
 @contextmanager
 def kept_test_harness(server_startup_timeout: float | None = 30) -> Iterator[None]:
-    """Let all that runs inside keep its results and its history in a temporary folder, which is removed at the end.
+    """Let all that runs inside keep results, history and blocks in a temporary folder, which is removed at the end.
 
     The harness holds for the whole process, all its threads and the processes that it starts; it can be nested, and
     stand in a fixture of any scope. The project's kept.toml goes on to count, the user's profiles do not.
@@ -54,7 +54,11 @@ def _home_in(folder: Path, **more: str) -> Iterator[None]:
     wanted = {
         "KEPT_HOME": str(folder),
         "KEPT_RESULTS_LOCAL_STORAGE_PATH": str(folder / "storage"),
+        "KEPT_RESULTS_LOCAL_TIER_PATH": str(folder / "tier"),
         "KEPT_RESULTS_DEFAULT_STORAGE_BLOCK": "none",
+        "KEPT_RESULTS_DEFAULT_STORAGE": "none",
+        "KEPT_BLOCKS_PATH": str(folder / "blocks"),
+        "KEPT_BLOCKS_KEY_PATH": str(folder / "keys" / "blocks.key"),
         **more,
     }
     aliases = {alias for name in wanted for alias in find_setting(name).aliases}
