@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from kept.exceptions import StoreError, StoreUnsupported
+from kept.exceptions import LockLostError, StoreError, StoreUnsupported
 from kept.filesystems import LocalFileSystem
+from kept.storage import store_in
 from kept.store import Entry, Miss, ObjectEntries
 from kept.store.format import parsed
+from kept.store.objects import put_over
+from kept.store.upkeep import collect
 from kept.testing import an_entry, check_entries
+from tests.servers.s3 import S3
+from tests.store.test_bucket import bucket_of
 from tests.store.test_contracts import DictFileSystem
 
 KEYS = ("a", "b", "c", "d")
@@ -113,6 +120,11 @@ def seen(files: Any, keys: tuple[str, ...] = KEYS) -> list[str]:
     """What a reader finds at each key: the version, or "" for none."""
     found = (ObjectEntries(files).get(key) for key in keys)
     return ["" if isinstance(entry, Miss) else (entry.payload or b"").decode() for entry in found]
+
+
+def visible(entries: ObjectEntries) -> list[str]:
+    """As `seen`, of entries."""
+    return ["" if isinstance(entry := entries.get(key), Miss) else (entry.payload or b"").decode() for key in KEYS]
 
 
 def with_old(kind: type[Files]) -> tuple[Files, list[str]]:
@@ -281,6 +293,50 @@ def test_the_folder_of_a_local_file_system_has_transactions(tmp_path: Any) -> No
     entries = ObjectEntries(files, prefix="entries/", verbatim=False)
     assert list(entries.scan()) == []
     assert len(list(files.list_paths())) > 0
+
+
+@pytest.mark.parametrize("held", ["nothing", "what was there"])
+def test_what_somebody_else_kept_under_a_lease_that_was_lost_is_left_with_all_others(held: str) -> None:
+    files, old = with_old(ConditionalFiles)
+    entries = ObjectEntries(files)
+    key = "a" if held == "what was there" else "c"
+    tags = {key: entries.tag_of(key)}
+    entries.put(versions("theirs", (key,)))
+    before = seen(files)
+    with pytest.raises(LockLostError, match=f"under the key '{key}'"), put_over(tags):
+        entries.put(versions("new"))
+    assert seen(files) == before != old
+    with put_over({key: entries.tag_of(key)}):
+        entries.put(versions("new"))
+    assert seen(files) == ["new"] * 4
+
+
+@pytest.mark.parametrize("server", ["s3", "quick_s3"])
+def test_a_real_server_of_objects_shows_all_or_nothing_and_is_collected(
+    server: str, request: pytest.FixtureRequest
+) -> None:
+    found: S3 = request.getfixturevalue(server)
+    store = store_in(bucket_of(found, found.bucket()))
+    files, entries = store.bare.filesystem, store.bare  # type: ignore[union-attr]
+    entries.put(versions("old", KEYS[:2]))
+    versions_seen = set()
+    for number in (3, 17, 20, 24, 32, 48):
+        dying = ObjectEntries(Wrapped(files, Fuse(number, Killed)), prefix="entries/", verbatim=False)  # type: ignore[arg-type]
+        with contextlib.suppress(Killed):
+            dying.put(versions(f"v{number}"))
+        versions_seen.add(tuple(visible(entries)))
+    assert all(len(set(one)) == 1 or one == ("old", "old", "", "") for one in versions_seen)
+    assert len(versions_seen) > 1
+    before = visible(entries)
+    dying = ObjectEntries(Wrapped(files, Fuse(3, Killed)), prefix="entries/", verbatim=False)  # type: ignore[arg-type]
+    with pytest.raises(Killed):
+        dying.put(versions("last"))
+    assert collect(store).marks == 0
+    time.sleep(1.1)  # the server tells whole seconds
+    assert collect(store, 0.01).marks > 0
+    assert visible(entries) == before
+    assert {path.split("/")[0] for path in files.list_paths()} == {"entries"}
+    assert all(not parsed(files.read_path(path)).txn for path in files.list_paths("entries"))
 
 
 def test_a_mark_that_names_another_path_is_damage() -> None:

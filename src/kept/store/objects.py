@@ -106,9 +106,7 @@ class ObjectEntries:
             return
         what = f"{path!r} can't be written to {_name(self.filesystem)}"
         if not _attempt(what, lambda: self._put_over(path, written(entry), expected[entry.key])):
-            raise LockLostError(
-                f"another run has kept something under the key {entry.key!r} meanwhile, which is left as it is"
-            )
+            raise _lost(entry.key)
 
     def _put_over(self, path: str, content: bytes, tag: str | None) -> bool:
         files = self.filesystem
@@ -177,6 +175,10 @@ class ObjectEntries:
         return f"{self.prefix}{digest[:2]}/{name}"
 
 
+def _lost(key: str) -> LockLostError:
+    return LockLostError(f"another run has kept something under the key {key!r} meanwhile, which is left as it is")
+
+
 @contextlib.contextmanager
 def put_over(tags: Mapping[str, str | None]) -> Iterator[None]:
     """Inside, in this thread, an entry at one of these keys is put only over what has this tag; None: over nothing.
@@ -200,6 +202,7 @@ class Publication:
         self._store, self._entries = store, entries
         self._files = store.filesystem
         self._txn = txn or os.urandom(12).hex()
+        self._expected: Mapping[str, str | None] = getattr(_expected, "tags", {})  # of this thread; others do the work
         self._conditional = all(hasattr(self._files, verb) for verb in ("tagged_path", "create_path", "replace_path"))
 
     def publish(self) -> None:
@@ -248,7 +251,9 @@ class Publication:
         if self._conditional and self._replaced(path, written(entry, self._txn), None):
             return True  # as a rule there is nothing there
 
-        def marked(before: bytes) -> bytes:
+        def marked(before: bytes, tag: str | None) -> bytes:
+            if tag != self._expected.get(entry.key, tag) and isinstance(self._store.counting(before)[0], Entry):
+                raise _lost(entry.key)
             found = parsed(before)
             if found.txn and isinstance(found.entry, Entry) and self._store.is_committed(found.txn):
                 before = written(found.entry)
@@ -260,7 +265,7 @@ class Publication:
         """Take our mark off the object at a path; whether no trace of this transaction is left there."""
         clean = True
 
-        def settled(content: bytes) -> bytes | None:
+        def settled(content: bytes, _: str | None) -> bytes | None:
             nonlocal clean
             entry, txn, before = parsed(content)
             if txn != self._txn:
@@ -272,11 +277,11 @@ class Publication:
         self._change(path, settled)
         return clean
 
-    def _change(self, path: str, changed: Callable[[bytes], bytes | None]) -> bool:
-        """Let an object be what `changed` makes of its content (empty: there is none); None leaves it as it is."""
+    def _change(self, path: str, changed: Callable[[bytes, str | None], bytes | None]) -> bool:
+        """Let an object be what `changed` makes of its content (empty: there is none) and tag; None leaves it."""
         for _ in range(_LOOKS):
             content, tag = self._look(path)
-            new = changed(content)
+            new = changed(content, tag)
             if new is None or new == content:
                 return True
             if not new:
