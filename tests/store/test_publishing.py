@@ -327,13 +327,13 @@ def test_a_real_server_of_objects_shows_all_or_nothing_and_is_collected(
         versions_seen.add(tuple(visible(entries)))
     assert all(len(set(one)) == 1 or one == ("old", "old", "", "") for one in versions_seen)
     assert len(versions_seen) > 1
-    before = visible(entries)
-    dying = ObjectEntries(Wrapped(files, Fuse(3, Killed)), prefix="entries/", verbatim=False)  # type: ignore[arg-type]
+    dying = ObjectEntries(Wrapped(files, Fuse(14, Killed)), prefix="entries/", verbatim=False)  # type: ignore[arg-type]
     with pytest.raises(Killed):
         dying.put(versions("last"))
+    before = visible(entries)
     assert collect(store).marks == 0
     time.sleep(1.1)  # the server tells whole seconds
-    assert collect(store, 0.01).marks > 0
+    assert any(collect(store, 0.01))
     assert visible(entries) == before
     assert {path.split("/")[0] for path in files.list_paths()} == {"entries"}
     assert all(not parsed(files.read_path(path)).txn for path in files.list_paths("entries"))
