@@ -315,3 +315,30 @@ def test_a_flow_ends_also_where_waiting_for_it_fails(far: Far, later: Later, log
     assert flow(lambda: double(1))() == 2
     assert len(log.having("WARNING", "gave trouble", "the line is cut")) == 1
     assert double(2) == 4
+
+
+def test_who_is_cancelled_while_it_is_asked_does_not_wait_for_the_answer(far: Far, log: Lines) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def hangs(path: str) -> bytes:
+        asked.set()
+        answer.wait(60)
+        raise KeyError(path)
+
+    @task(cache_policy=INPUTS, result_storage=far)
+    async def double(x: int) -> int:
+        return 2 * x
+
+    async def cancelled() -> bool:
+        work = asyncio.ensure_future(double(1))
+        while not asked.is_set():
+            await asyncio.sleep(0.001)
+        work.cancel()
+        await asyncio.wait({work})
+        return work.cancelled()
+
+    far.read_path = hangs  # type: ignore[method-assign]
+    assert asyncio.run(cancelled())
+    assert not answer.is_set()
+    assert "Crash detected" in log
+    answer.set()
