@@ -25,8 +25,8 @@ class Hosts:
         self.local = folder / "local"
         self.local.mkdir()
         self.folder = folder
-        used = _ip("-o", "addr")
-        self.number = next(n for n in range(1, 250) if f" 10.77.{n}." not in used)
+        used = _ip("-o", "addr") + _ip("-o", "link")
+        self.number = next(n for n in range(1, 250) if f" 10.77.{n}." not in used and f" kv{n}-" not in used)
         self.address = f"10.77.{self.number}.1"
         self._bridge = f"kb{self.number}"
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.servers.needs import end, free_ports, until
+from tests.servers.needs import TIED, end, free_ports, until
 from tests.servers.s3 import S3
 
 
@@ -16,7 +16,7 @@ class Moto(S3):
     def __init__(self, folder: Path) -> None:
         (port,) = free_ports(1)
         super().__init__(f"http://127.0.0.1:{port}", "quickaccess", "quicksecret0123456789")
-        command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        command = [*TIED, sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
         with (folder / "moto.log").open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         until(self._answers, f"moto does not answer, see {folder / 'moto.log'}")

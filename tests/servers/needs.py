@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
+
+TIED = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+"""What a command begins with to end with the tests, even if those are killed."""
 
 
 def need(present: Any, what: str, cure: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.servers.needs import end, free_ports, listening, until
+from tests.servers.needs import TIED, end, free_ports, listening, until
 
 
 class RedisServer:
@@ -26,7 +26,7 @@ class RedisServer:
         where = ["--bind", *dict.fromkeys(["127.0.0.1", self.address]), "--port", str(self.port)]
         unsaved = ["--save", "", "--appendonly", "no", "--dir", str(self.folder), "--protected-mode", "no"]
         with (self.folder / "redis.log").open("ab") as log:
-            self.process = subprocess.Popen(["redis-server", *where, *unsaved], stdout=log, stderr=log)
+            self.process = subprocess.Popen([*TIED, "redis-server", *where, *unsaved], stdout=log, stderr=log)
         until(lambda: listening(self.port), f"Redis does not answer, see {self.folder / 'redis.log'}")
 
     def kill(self) -> None:

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.servers.needs import end, free_ports, listening, until
+from tests.servers.needs import TIED, end, free_ports, listening, until
 from tests.servers.s3 import S3
 
 VERSION = "2.38.3"
@@ -60,7 +60,7 @@ class Swift(S3):
         """Come up, and return when requests are answered."""
         for name in self.ports:
             with (self.folder / f"{name}.log").open("ab") as log:
-                command = [str(self.home / f"bin/swift-{name}-server"), str(self.folder / f"{name}.conf")]
+                command = [*TIED, str(self.home / f"bin/swift-{name}-server"), str(self.folder / f"{name}.conf")]
                 started = subprocess.Popen(command, stdout=log, stderr=log, env=self.environ, start_new_session=True)
             self.processes.append(started)
         until(self._answers, f"Swift does not answer:\n{self._log()}")

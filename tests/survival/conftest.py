@@ -61,7 +61,8 @@ def atomic_place(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 
 
 class Workers:
-    """Starts `tests.survival.work` in processes, each with a home of its own, and reads what they noted."""
+    """Starts `tests.survival.work` in processes and reads what they noted; those on a host share its disk, and what
+    kept has there, others have a home of their own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -71,7 +72,7 @@ class Workers:
     def start(
         self, *arguments: object, env: Mapping[str, str] | None = None, host: tuple[Hosts, int] | None = None
     ) -> subprocess.Popen[str]:
-        home = (host[0].local if host else self.folder) / f"home-{len(self.started)}"
+        home = host[0].local / self.folder.name if host else self.folder / f"home-{len(self.started)}"
         paths = {"PYTHONPATH": f"{REPOSITORY / 'src'}:{REPOSITORY}", "KEPT_HOME": str(home)}
         settings = {**os.environ, **paths, "WORK_NOTES": str(self.notes_file), **(env or {})}
         command = [sys.executable, "-m", "tests.survival.work", *map(str, arguments)]

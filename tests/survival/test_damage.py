@@ -38,9 +38,9 @@ def cold(place: Place, tier: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 @task(cache_policy=INPUTS + TASK_SOURCE, persist_result=True)
-def small(number: int) -> int:
+def small(number: int) -> bytes:
     computed.append(number)
-    return 3 * number
+    return b"%d" % number * 1000
 
 
 @task(cache_policy=INPUTS + TASK_SOURCE, persist_result=True)
@@ -72,6 +72,7 @@ def flipped(content: bytes) -> bytes:
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "a bit is flipped": flipped,
+    "a bit near the end is flipped": lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
     "the end is cut off": lambda content: content[:-7],
     "most of it is cut off": lambda content: content[: len(content) // 3],
     "something is appended": lambda content: content + b"more",

@@ -53,7 +53,7 @@ def led(count: int) -> list[int]:
     return [triple(number) for number in range(count) if sys.stdin.readline()]
 
 
-@flow(task_runner=ThreadPoolTaskRunner(max_workers=8))
+@flow(task_runner=ThreadPoolTaskRunner(max_workers=4))
 def alone(count: int) -> int:
     """Each number by one process only, whichever is first."""
     numbers = random.sample(range(count), count)
@@ -95,10 +95,17 @@ def forks(count: int) -> list[int]:
         os._exit(1)
 
 
+@flow
+def first(number: int) -> int:
+    """One step that takes a lock: by it a process finds out, for all of its machine, which locks the server allows."""
+    return triple.with_options(cache_policy=ALONE)(number)
+
+
 PROGRAMS: dict[str, Callable[[int], Any]] = {
     "triples": triples,
     "led": led,
     "alone": alone,
+    "first": first,
     "together": together,
     "forks": forks,
 }
