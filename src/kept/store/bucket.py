@@ -22,7 +22,12 @@ from kept.store.addresses import EXTRAS, Address, Connection
 from kept.store.troubles import Trouble, trouble_of
 
 PART = 8 * 1024 * 1024
-"""Content of more bytes than this travels in parts of this size."""
+"""Content of more bytes than this travels in parts, of this size or larger."""
+# Each part costs a server some work: of large content they are larger, as far as memory allows. What is sent is held in
+# memory, part by part; what is fetched is not.
+_LARGEST_SENT = 2 * PART
+_LARGEST_FETCHED = 8 * PART
+_PIECE = 1024 * 1024
 _AT_ONCE = 8
 _MOST_PARTS = 9000  # S3 takes 10,000
 _SMALL = 1024 * 1024
@@ -247,31 +252,26 @@ class Bucket:
 
     def _receive_parts(self, key: str, meta: Any, take: Take) -> None:
         client, size = self._client(True), meta["size"]
+        part = max(PART, min(-(-size // _AT_ONCE), _LARGEST_FETCHED))
 
         def fetch(offset: int) -> None:
-            wanted = {"range": (offset, min(offset + PART, size)), "if_match": meta["e_tag"]}
-            take(offset, client.get(key, options=wanted).bytes())
+            wanted = {"range": (offset, min(offset + part, size)), "if_match": meta["e_tag"]}
+            _take_all(client.get(key, options=wanted), offset, take)
 
         try:
             with ThreadPoolExecutor(_AT_ONCE, "kept-parts") as pool:
-                for _ in pool.map(fetch, range(0, size, PART)):
+                for _ in pool.map(fetch, range(0, size, part)):
                     pass
         except Exception as error:
             if self._trouble(error).kind != "unsupported":
                 raise
-            self._receive_in_one(key, take)
-
-    def _receive_in_one(self, key: str, take: Take) -> None:
-        offset = 0
-        for piece in self._client(True).get(key).stream(min_chunk_size=PART):
-            take(offset, piece)
-            offset += len(piece)
+            _take_all(self._client(True).get(key), 0, take)
 
     def _sent_in_parts(self, path: str, source: Any, size: int) -> bool:
         """Whether it was sent: not if it is small, nor if the server takes no parts."""
         if size <= PART:
             return False
-        part = max(PART, -(-size // _MOST_PARTS))
+        part = max(PART, min(size // 64, _LARGEST_SENT), -(-size // _MOST_PARTS))
         try:
             self._client(True).put(
                 self._key(path), source, use_multipart=True, chunk_size=part, max_concurrency=_AT_ONCE
@@ -387,6 +387,12 @@ def _pieces(chunks: Iterable[bytes | memoryview]) -> Iterator[memoryview]:
         view = memoryview(chunk).cast("B")
         for offset in range(0, len(view), PART):
             yield view[offset : offset + PART]
+
+
+def _take_all(found: Any, offset: int, take: Take) -> None:
+    for piece in found.stream(min_chunk_size=_PIECE):
+        take(offset, piece)
+        offset += len(piece)
 
 
 def _write_at(descriptor: int, offset: int, piece: Any) -> None:
