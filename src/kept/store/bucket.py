@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -194,12 +195,11 @@ class Bucket:
 
         Raises OSError if the file can't be read.
         """
-        with open(file, "rb") as source:  # noqa: PTH123 - text or a Path
-            size = os.fstat(source.fileno()).st_size
-            with self._asking(path, "can't be written"):
-                if not self._sent_in_parts(path, source, size):
-                    source.seek(0)
-                    self._client(size > _SMALL).put(self._key(path), source.read(), use_multipart=False)
+        source = Path(file)
+        size = source.stat().st_size
+        with self._asking(path, "can't be written"):
+            if not self._sent_in_parts(path, source, size):
+                self._client(size > _SMALL).put(self._key(path), source.read_bytes(), use_multipart=False)
 
     def download_path(self, path: str, file: str | os.PathLike[str]) -> None:
         """Make the content of the object at `path` that of a local file, its parts fetched side by side.
