@@ -19,6 +19,7 @@ from kept.filesystems import (
     RemoteFileSystem,
     WritableFileSystem,
 )
+from kept.results import ResultStore
 
 
 @pytest.fixture
@@ -242,3 +243,19 @@ def test_a_remote_file_system_reads_and_writes_through_fsspec(tmp_path: Path) ->
     files.delete_path("b/y")
     with pytest.raises(ValueError):
         files.read_path("b/y")
+
+
+def test_what_a_file_system_is_called_shows_no_secrets() -> None:
+    class Vault:
+        def __repr__(self) -> str:
+            return "Vault(token='hush')"
+
+        def read_path(self, path: str) -> bytes:
+            raise FileNotFoundError(path)
+
+        def write_path(self, path: str, content: bytes) -> None: ...
+
+    remote = RemoteFileSystem("ftp://me:hush@host/folder", settings={"secret": "hush"})
+    assert "hush" not in repr(remote)
+    assert remote.basepath == "ftp://me:hush@host/folder"
+    assert "hush" not in repr(ResultStore(result_storage=Vault()))

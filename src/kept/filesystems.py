@@ -11,6 +11,7 @@ functions or as coroutine functions. Two more verbs are used where they exist: `
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -23,6 +24,9 @@ from kept.exceptions import ConfigurationError
 from kept.utilities.effects import in_thread
 
 T = TypeVar("T")
+
+_CREDENTIALS = re.compile(r"://[^/@]*@")
+"""The user and password that a URL may begin with."""
 
 TEMPORARY = ".kept-tmp"
 """How the names of files end that are being written."""
@@ -244,8 +248,8 @@ class RemoteFileSystem(WritableFileSystem):
         super().__init__(basepath=basepath, settings=dict(settings or {}))
 
     def __repr__(self) -> str:
-        # Without the settings, which may hold keys and passwords.
-        return f"RemoteFileSystem(basepath={self.basepath!r})"
+        # Without the settings, which may hold keys and passwords, and without those of the URL.
+        return f"RemoteFileSystem(basepath={_CREDENTIALS.sub('://***@', self.basepath)!r})"
 
     def read_path(self, path: str) -> bytes:
         try:
@@ -315,7 +319,7 @@ class RemoteFileSystem(WritableFileSystem):
         try:
             return fsspec.filesystem(self.basepath.partition("://")[0], **self.settings)
         except (ImportError, ValueError) as error:
-            raise ConfigurationError(f"fsspec can't open {self.basepath!r}: {error}") from error
+            raise ConfigurationError(f"fsspec can't open {self!r}: {error}") from error
 
 
 class NullFileSystem(WritableFileSystem):

@@ -182,8 +182,10 @@ def _of_filesystem(files: Any) -> Store:
     if isinstance(files, RemoteFileSystem) and not files.basepath.startswith("memory:"):
         return _remote(files)
     shared = isinstance(files, LocalFileSystem)
+    # Of a user's own file system not its repr, which may show keys and passwords.
+    location = repr(files) if isinstance(files, (LocalFileSystem, RemoteFileSystem)) else type(files).__name__
     entries = ObjectEntries(files)
-    return Store(entries, ObjectBlobs(files), repr(files), slow=True, shared=shared, bare=entries)
+    return Store(entries, ObjectBlobs(files), location, slow=True, shared=shared, bare=entries)
 
 
 _remotes: dict[str, Store] = {}
