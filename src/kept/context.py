@@ -7,7 +7,6 @@ the context see the same run.
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from kept.exceptions import MissingContextError, ParameterTypeError
 from kept.run_notes import RunNotes
+from kept.utilities.forks import in_forked_child
 
 if TYPE_CHECKING:
     from kept.states import State
@@ -29,8 +29,7 @@ _tags: ContextVar[frozenset[str]] = ContextVar("kept_tags", default=frozenset())
 # Seeded by the system, of its own, so that no `random.seed()` of the user's makes ids come again. `os.urandom` for each
 # would hand the interpreter to whichever thread waits for it.
 _random = Random()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_random.seed)
+in_forked_child(_random.seed)
 
 
 def new_id() -> str:

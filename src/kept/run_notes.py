@@ -6,11 +6,12 @@ a whole when the outermost flow run ends; and what was written there is known, s
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections.abc import Iterable
 from typing import Any
+
+from kept.utilities.forks import in_forked_child
 
 MOST_KEYS = 100_000
 """How many keys are remembered; then all are forgotten. A needless question is all that this costs."""
@@ -91,11 +92,8 @@ def note_published(entries: Any, keys: Iterable[str]) -> None:
             notes._known.update(dict.fromkeys(((id(entries), key) for key in keys), True))
 
 
+@in_forked_child
 def _start_anew() -> None:
     # A forked child has none of the threads that may hold this.
     global _lock
     _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import enum
 import logging
-import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextvars import ContextVar
@@ -23,6 +22,7 @@ from kept.results import ResultRecord, ResultStore, get_result_store
 from kept.store.completing import completed
 from kept.store.entry import Entry
 from kept.utilities.effects import ASYNC, PLAIN, Call, Io, Lock, drive, drive_async
+from kept.utilities.forks import in_forked_child
 
 T = TypeVar("T")
 E = TypeVar("E", bound=enum.Enum)
@@ -525,14 +525,11 @@ def _ends_later() -> bool:
     return flow is not None and not flow.notes.over
 
 
+@in_forked_child
 def _forget() -> None:
     # A forked child has none of the threads that may hold this.
     global _joining
     _joining = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
 
 
 def get_transaction() -> BaseTransaction | None:

@@ -26,6 +26,7 @@ from kept.locking.leases import BEATS_A_LEASE
 from kept.locking.protocol import LockManager
 from kept.settings import get_current_settings
 from kept.utilities.effects import drive, drive_async
+from kept.utilities.forks import in_forked_child
 
 try:
     import redis
@@ -438,10 +439,7 @@ async def _eval_async(client: Any, ask: _Ask) -> Any:
         return await client.execute_command(*_command(ask, "EVAL", ask.script.text))
 
 
+@in_forked_child
 def _forget() -> None:
     # What the parent holds is its own: a forked child keeps nothing of it alive.
     _held.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)

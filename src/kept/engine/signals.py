@@ -17,6 +17,7 @@ from typing import Any
 from kept.engine.stopping import Stop
 from kept.exceptions import TerminationSignal
 from kept.logging.loggers import get_logger
+from kept.utilities.forks import in_forked_child
 
 # The functions underneath: what turns their numbers into names costs more than they do, and outermost runs call them.
 _set: Callable[[int, Any], Any] = getattr(signal.signal, "__wrapped__", signal.signal)
@@ -98,15 +99,12 @@ def _end_process() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+@in_forked_child
 def _start_anew() -> None:
     # A forked child is another process, which nothing of ours runs in.
     if _sigterm.runs:
         _sigterm.runs.clear()
         _set(_TERM, _DEFAULT)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew)
 
 
 def _current_task() -> Any:

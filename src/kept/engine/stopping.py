@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextvars
 import ctypes
-import os
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 
 from kept.context import RunContext, current_run
 from kept.logging.loggers import get_run_logger
+from kept.utilities.forks import not_while_forking
 from kept.utilities.threads import start
 
 T = TypeVar("T")
@@ -34,9 +34,7 @@ _MET, _AGAIN = 0.1, 0.5
 _SLICE = 0.05
 _LIBRARIES = str(Path(threading.__file__).parent)
 # A thread that is being started has the identifier of who starts it at first, and would meet what is meant for that.
-_starting = threading.Lock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_starting.release)
+_starting = not_while_forking(threading.Lock())
 
 
 class Stop(BaseException):

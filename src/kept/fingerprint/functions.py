@@ -18,7 +18,6 @@ import dis
 import functools
 import importlib
 import linecache
-import os
 import sys
 import sysconfig
 import threading
@@ -34,6 +33,7 @@ from typing import Any
 from kept.fingerprint.builtins import attributes
 from kept.fingerprint.canonical import Node
 from kept.fingerprint.plain import ATOMS, PLAIN_TYPES, plain_bytes
+from kept.utilities.forks import not_while_forking
 
 Rule = Callable[[Any], Node]
 
@@ -191,7 +191,7 @@ def _code_in(text: str, filename: str, flags: int) -> frozenset[types.CodeType]:
 
 
 _UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
-_silence = threading.Lock()
+_silence = not_while_forking(threading.Lock())
 
 
 @contextmanager
@@ -201,10 +201,6 @@ def _without_warnings() -> Iterator[None]:
     with _silence, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_silence.acquire, after_in_parent=_silence.release, after_in_child=_silence.release)
 
 
 def _parsed(text: str, filename: str) -> ast.Module | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import json
 import logging
-import os
 import threading
 import weakref
 from collections import deque
@@ -14,6 +13,7 @@ from pathlib import Path
 from kept.exceptions import StoreError
 from kept.history.records import RunRecord
 from kept.store.database import Database
+from kept.utilities.forks import in_forked_child
 from kept.utilities.sql import named_queries
 from kept.utilities.threads import start
 
@@ -127,10 +127,10 @@ def _flush_all() -> None:
         recorder.flush()
 
 
+@in_forked_child
 def _start_all_anew() -> None:
     for recorder in list(_recorders):
         recorder._start_anew()
 
 
 atexit.register(_flush_all)
-os.register_at_fork(after_in_child=_start_all_anew)

@@ -7,12 +7,12 @@ by side: with a server far away, one after the other would come too late for the
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Hashable
 
 from kept.exceptions import LockError
+from kept.utilities.forks import in_forked_child
 from kept.utilities.threads import start
 
 logger = logging.getLogger("kept.locking")
@@ -115,11 +115,8 @@ def let_go(name: Hashable) -> None:
     _heart.remove(name)
 
 
+@in_forked_child
 def _start_anew() -> None:
     # A forked child has neither the thread nor the locks.
     global _heart
     _heart = _Heart()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew)

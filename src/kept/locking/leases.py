@@ -33,6 +33,7 @@ from kept.locking.processes import is_at_work, is_gone, shares_clock, this_proce
 from kept.locking.protocol import LockManager
 from kept.settings import get_current_settings
 from kept.store.digests import digest_of
+from kept.utilities.forks import in_forked_child
 
 BEATS_A_LEASE = 3
 """How many signs of life are due in the time after which one without any is taken for dead."""
@@ -300,10 +301,7 @@ def free_record(fence: int) -> bytes:
     return _record(_FREE._replace(fence=fence))
 
 
+@in_forked_child
 def _forget() -> None:
     # What the parent holds is its own: a forked child keeps nothing of it alive.
     _held.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import NamedTuple
 from kept.exceptions import LockNotHeldError
 from kept.locking import polling
 from kept.locking.protocol import LockManager
+from kept.utilities.forks import in_forked_child
 
 
 class _Held(NamedTuple):
@@ -100,12 +100,9 @@ def _until_next(key: str, deadline: float | None, now: float) -> float | None:
     return max(min(times) - now, 0.0) if times else None
 
 
+@in_forked_child
 def _forget() -> None:
     # A forked child has none of the threads that hold these locks.
     global _changed
     _changed = threading.Condition()
     _locks.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)

@@ -7,7 +7,6 @@ the next one that writes behind to the same store sends what is left. A blob is 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from kept.store.entry import Entry
 from kept.store.protocols import Entries
 from kept.store.reach import ReachedBlobs, is_refused
 from kept.store.tier import OURS, THEIRS, UNSENT, TierBlobs, TierEntries
+from kept.utilities.forks import in_forked_child
 
 logger = logging.getLogger("kept.store")
 
@@ -172,13 +172,10 @@ def _flush_all() -> None:
         sender.flush()
 
 
+@in_forked_child
 def _forget() -> None:
     # A forked child has neither the threads nor the work.
     global _registered
     _registered = False
     for sender in list(_senders):
         sender._start_anew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)

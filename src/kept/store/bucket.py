@@ -21,6 +21,7 @@ from kept.exceptions import ConfigurationError, StoreError
 from kept.filesystems import Listed, PathNotFoundError
 from kept.store.addresses import EXTRAS, Address, Connection
 from kept.store.troubles import Trouble, trouble_of
+from kept.utilities.forks import in_forked_child
 
 PART = 8 * 1024 * 1024
 """Content of more bytes than this travels in parts, of this size or larger."""
@@ -402,10 +403,7 @@ def _write_at(descriptor: int, offset: int, piece: Any) -> None:
         view, offset = view[count:], offset + count
 
 
+@in_forked_child
 def _note_fork() -> None:
     global _forked
     _forked = _used
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_fork)

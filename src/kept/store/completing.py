@@ -4,9 +4,10 @@ running."""
 from __future__ import annotations
 
 import concurrent.futures
-import os
 import threading
 from typing import TYPE_CHECKING, Any
+
+from kept.utilities.forks import in_forked_child
 
 if TYPE_CHECKING:
     import asyncio
@@ -47,11 +48,8 @@ def _helper() -> asyncio.AbstractEventLoop:
         return _loop
 
 
+@in_forked_child
 def _forget() -> None:
     # The thread that ran the loop is not there in a forked child.
     global _loop, _lock
     _loop, _lock = None, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from kept.utilities.forks import in_forked_child
+
 try:
     import fcntl
 except ImportError:  # Windows: threads are kept apart, processes are not
@@ -15,9 +17,8 @@ except ImportError:  # Windows: threads are kept apart, processes are not
 
 _threads: dict[str, threading.Lock] = {}
 
-if hasattr(os, "register_at_fork"):
-    # A lock held by a thread that the child does not have would never be released there.
-    os.register_at_fork(after_in_child=_threads.clear)
+# A lock held by a thread that the child does not have would never be released there.
+in_forked_child(_threads.clear)
 
 
 @contextmanager

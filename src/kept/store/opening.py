@@ -19,6 +19,7 @@ from kept.store.memory import MemoryBlobs, MemoryEntries
 from kept.store.objects import ObjectBlobs, ObjectEntries
 from kept.store.protocols import Blobs, Entries
 from kept.store.sqlite import SqliteEntries
+from kept.utilities.forks import not_while_forking
 
 logger = logging.getLogger("kept.store")
 
@@ -62,10 +63,7 @@ class Store(NamedTuple):
 
 
 _stores: dict[tuple[str, str], Store] = {}
-_lock = threading.Lock()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+_lock = not_while_forking(threading.Lock())
 
 
 def open_store(path: Path, layout: str = "auto") -> Store:

@@ -22,6 +22,7 @@ from weakref import WeakSet
 from kept.exceptions import StoreError, StoreRefused, StoreUnreachable
 from kept.store.entry import Entry, Miss
 from kept.store.protocols import Blobs, Entries
+from kept.utilities.forks import in_forked_child
 
 logger = logging.getLogger("kept.store")
 
@@ -131,14 +132,11 @@ class Reach:
 _all: WeakSet[Reach] = WeakSet()
 
 
+@in_forked_child
 def _forget() -> None:
     # The threads that hold the places are those of the parent.
     for reach in _all:
         reach._reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
 
 
 class ReachedEntries:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +27,7 @@ from kept.store.opening import Store, why_not_embedded
 from kept.store.protocols import Blobs, Entries
 from kept.store.reach import Reach, ReachedBlobs, ReachedEntries, is_refused
 from kept.store.tier import OURS, THEIRS, UNSENT, Held, TierBlobs, TierEntries
+from kept.utilities.forks import in_forked_child
 
 logger = logging.getLogger("kept.store")
 
@@ -346,8 +346,7 @@ _withheld: set[str] = set()
 _fetching: dict[str, threading.Lock] = {}
 """Two threads that want one blob fetch it once."""
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_fetching.clear)
+in_forked_child(_fetching.clear)
 
 
 # --- putting it together

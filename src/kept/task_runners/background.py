@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures.thread  # noqa: F401 - what it does at the end of the process has to come after what we do
 import contextvars
 import copy
-import os
 import sys
 import threading
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from kept.futures import KeptConcurrentFuture, wait
 from kept.task_runners.base import Runnable
 from kept.task_runners.threads import ThreadPoolTaskRunner
 from kept.transactions import activate
+from kept.utilities.forks import in_forked_child
 
 _runner: BackgroundRunner | None = None
 _starting = threading.Lock()
@@ -82,11 +82,8 @@ def finish() -> None:
         runner.__exit__(KeyboardInterrupt, error, None)
 
 
+@in_forked_child
 def _forget() -> None:
     # A forked child has neither the threads nor the work.
     global _runner, _starting
     _runner, _starting = None, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)

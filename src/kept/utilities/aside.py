@@ -8,13 +8,13 @@ from __future__ import annotations
 import concurrent.futures
 import contextvars
 import functools
-import os
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from kept.utilities.forks import in_forked_child
 from kept.utilities.threads import start
 
 T = TypeVar("T")
@@ -75,14 +75,11 @@ class _Crew:
 _crew = _Crew()
 
 
+@in_forked_child
 def _start_anew() -> None:
     # A forked child has none of the threads.
     global _crew
     _crew = _Crew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew)
 
 
 def call_aside(function: Callable[..., T], *args: Any) -> concurrent.futures.Future[T]:

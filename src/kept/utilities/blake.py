@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from blake3 import blake3
+
+from kept.utilities.forks import in_forked_child
 
 THREADS_FROM = 1 << 20
 """Below this many bytes, handing work to other threads costs more than it saves."""
@@ -12,15 +12,12 @@ THREADS_FROM = 1 << 20
 _threads = blake3.AUTO
 
 
+@in_forked_child
 def _single_threaded() -> None:
     # BLAKE3's thread pool belongs to the process that first used it: a forked child that uses it waits, for ever,
     # for threads that do not exist there. (blake3 1.0.11: seen here.)
     global _threads
     _threads = 1
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_single_threaded)
 
 
 def hasher(size: int) -> blake3:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import os
 import threading
 import time
 from collections.abc import Callable
 
+from kept.utilities.forks import in_forked_child
 from kept.utilities.threads import start
 
 _IDLE_SECONDS = 0.2
@@ -89,11 +89,8 @@ def call_later(seconds: float, fn: Callable[[], None]) -> Alarm:
     return alarm
 
 
+@in_forked_child
 def _start_anew() -> None:
     # The thread is not there in a forked child, nor are those who wait.
     global _clock
     _clock = _Clock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew)
