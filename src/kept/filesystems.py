@@ -6,7 +6,7 @@ functions or as coroutine functions. Two more verbs are used where they exist: `
 """
 
 # Paths are text here: making a Path of each costs more than what is done with it.
-# ruff: noqa: PTH103, PTH105, PTH108, PTH111, PTH116, PTH118, PTH123
+# ruff: noqa: PTH108, PTH111, PTH116, PTH118, PTH123
 
 from __future__ import annotations
 
@@ -22,14 +22,12 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 from kept.blocks.plain import PlainBlock
 from kept.exceptions import ConfigurationError
 from kept.utilities.effects import in_thread
+from kept.utilities.files import TEMPORARY, write_whole
 
 T = TypeVar("T")
 
 _CREDENTIALS = re.compile(r"://[^/@]*@")
 """The user and password that a URL may begin with."""
-
-TEMPORARY = ".kept-tmp"
-"""How the names of files end that are being written."""
 
 
 class PathNotFoundError(FileNotFoundError, ValueError):
@@ -126,18 +124,7 @@ class LocalFileSystem(WritableFileSystem):
         Returns the whole path. Raises OSError, and ConfigurationError for a path that leaves the folder.
         """
         target = self._resolve(path)
-        parent, name = os.path.split(target)
-        temporary = os.path.join(parent, f".{name[:40]}.{os.urandom(6).hex()}{TEMPORARY}")
-        os.makedirs(parent, exist_ok=True, mode=0o700)
-        try:
-            with open(temporary, "xb", opener=_private) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            _unlink(temporary)
-            raise
+        write_whole(target, content)
         return target
 
     def delete_path(self, path: str) -> None:
@@ -149,21 +136,11 @@ class LocalFileSystem(WritableFileSystem):
 
     def list_paths(self, prefix: str = "") -> Iterator[str]:
         """The paths of all files in the folder `prefix` and its folders, relative to the base path."""
-        base = self._base()
-        for folder, _, names in os.walk(self._resolve(prefix)):
-            for name in names:
-                if not name.endswith(TEMPORARY):
-                    yield os.path.relpath(os.path.join(folder, name), base).replace(os.sep, "/")
+        return (path for path in self._walk(prefix) if not path.endswith(TEMPORARY))
 
     def list_files(self, prefix: str = "") -> Iterator[Listed]:
         """All files in the folder `prefix` and its folders, with those that a killed process was writing."""
-        base = self._base()
-        for folder, _, names in os.walk(self._resolve(prefix)):
-            for name in names:
-                path = os.path.join(folder, name)
-                found = self.stat_path(os.path.relpath(path, base).replace(os.sep, "/"))
-                if found is not None:
-                    yield found
+        return (found for path in self._walk(prefix) if (found := self.stat_path(path)) is not None)
 
     def stat_path(self, path: str) -> Listed | None:
         """What is known of the file at `path`; None if there is none."""
@@ -194,7 +171,7 @@ class LocalFileSystem(WritableFileSystem):
         """
         target = self._resolve(to_path or "")
         source = Path(local_path or ".").resolve()
-        choose = ignored(source, ignore_file)
+        choose = _ignored(source, ignore_file)
         shutil.copytree(source, target, dirs_exist_ok=True, ignore=choose)
 
     async def aget_directory(self, from_path: str | None = None, local_path: str | None = None) -> None:
@@ -206,6 +183,12 @@ class LocalFileSystem(WritableFileSystem):
     ) -> None:
         """`put_directory`, to be awaited."""
         await _in_thread(self.put_directory, local_path, to_path, ignore_file)
+
+    def _walk(self, prefix: str) -> Iterator[str]:
+        base = self._base()
+        for folder, _, names in os.walk(self._resolve(prefix)):
+            for name in names:
+                yield os.path.relpath(os.path.join(folder, name), base).replace(os.sep, "/")
 
     def _base(self) -> str:
         return os.path.realpath(os.path.expanduser(self.basepath or "."))
@@ -288,18 +271,10 @@ class RemoteFileSystem(WritableFileSystem):
         self, local_path: str | None = None, to_path: str | None = None, ignore_file: str | None = None
     ) -> int:
         """Copy a local folder to here; returns the number of files."""
-        source = Path(local_path or ".").resolve()
-        choose = ignored(source, ignore_file)
-        count = 0
-        for folder, folders, names in os.walk(source):
-            dropped = choose(folder, [*folders, *names])
-            folders[:] = [name for name in folders if name not in dropped]
-            for name in sorted(set(names) - dropped):
-                file = Path(folder, name)
-                relative = file.relative_to(source).as_posix()
-                self.write_path(f"{to_path}/{relative}" if to_path else relative, file.read_bytes())
-                count += 1
-        return count
+        files = to_be_put(local_path, to_path, ignore_file)
+        for file, path in files:
+            self.write_path(path, file.read_bytes())
+        return len(files)
 
     def _resolve(self, path: str) -> str:
         base = self.basepath.rstrip("/")
@@ -340,18 +315,20 @@ class NullFileSystem(WritableFileSystem):
         """Do nothing."""
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def to_be_put(local_path: str | None, to_path: str | None, ignore_file: str | None) -> list[tuple[Path, str]]:
+    """The files of a local folder that are not left out, each with its path in the folder `to_path` elsewhere."""
+    source, found = Path(local_path or ".").resolve(), list[tuple[Path, str]]()
+    choose = _ignored(source, ignore_file)
+    for folder, folders, names in os.walk(source):
+        dropped = choose(folder, [*folders, *names])
+        folders[:] = [name for name in folders if name not in dropped]
+        for file in (Path(folder, name) for name in sorted(set(names) - dropped)):
+            relative = file.relative_to(source).as_posix()
+            found.append((file, f"{to_path}/{relative}" if to_path else relative))
+    return found
 
 
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass
-
-
-def ignored(root: Path, ignore_file: str | None) -> Callable[[Any, list[str]], set[str]]:
+def _ignored(root: Path, ignore_file: str | None) -> Callable[[Any, list[str]], set[str]]:
     """A function for `shutil.copytree` that names what the patterns of the ignore file leave out."""
     lines = Path(ignore_file).read_text(encoding="utf-8").splitlines() if ignore_file else []
     patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, ClassVar
 
 from kept.blocks.core import Block
 from kept.exceptions import StoreError
-from kept.filesystems import WritableFileSystem, ignored
+from kept.filesystems import WritableFileSystem, to_be_put
 from kept.store.addresses import Address
 from kept.store.bucket import Bucket, bucket_at
 from kept.utilities.effects import in_thread
@@ -76,15 +75,10 @@ class BucketBlock(Block):
             to_path: the folder here; None for the block's own.
             ignore_file: a file with a pattern a line, as in `.gitignore` (no `!`), of what is left out.
         """
-        source = Path(local_path or ".").resolve()
-        choose, count = ignored(source, ignore_file), 0
-        for folder, folders, names in os.walk(source):
-            dropped = choose(folder, [*folders, *names])
-            folders[:] = [name for name in folders if name not in dropped]
-            for file in (Path(folder, name) for name in sorted(set(names) - dropped)):
-                self.upload_from_path(file, str(PurePosixPath(to_path or "", file.relative_to(source).as_posix())))
-                count += 1
-        return count
+        files = to_be_put(local_path, to_path, ignore_file)
+        for file, path in files:
+            self.upload_from_path(file, path)
+        return len(files)
 
     def upload_from_path(self, from_path: str | Path, to_path: str | None = None) -> str:
         """Copy a local file to here, by its name by default; returns its whole key."""

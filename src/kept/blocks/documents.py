@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kept.exceptions import ConfigurationError, InvalidNameError
 from kept.settings import get_current_settings
+from kept.utilities.files import write_whole
 from kept.utilities.nearest import nearest
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def write(slug: str, name: str, document: _Document, overwrite: bool) -> None:
     path = path_of(slug, name)
     content = json.dumps(document, indent=2, ensure_ascii=False).encode()
     try:
-        if not write_privately(path, content, replace=overwrite):
+        if not write_whole(path, content, replace=overwrite):
             raise ConfigurationError(
                 f"There is a block {slug}/{name} already: save({name!r}, overwrite=True) replaces it."
             )
@@ -215,34 +215,3 @@ def remove(slug: str, name: str) -> None:
         raise _never_saved(slug, name) from None
     except OSError as error:
         raise ConfigurationError(f"The block {slug}/{name} can't be deleted: {error}.") from None
-
-
-def write_privately(path: Path, content: bytes, replace: bool) -> bool:
-    """Write a file for this user's eyes only, at once; False if it is there and is not to be replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name[:40]}.{os.urandom(6).hex()}.tmp")
-    try:
-        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            temporary.replace(path)
-        else:
-            _link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True
-
-
-def _link(temporary: Path, path: Path) -> None:
-    """Give the file its name; unlike a rename, this fails if there is one of that name."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a disk without hard links
-        path.touch(exist_ok=False)
-        temporary.replace(path)

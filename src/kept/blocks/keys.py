@@ -7,9 +7,9 @@ from typing import Any
 
 from blake3 import blake3
 
-from kept.blocks.documents import write_privately
 from kept.exceptions import ConfigurationError
 from kept.settings import get_current_settings
+from kept.utilities.files import write_whole
 
 
 class Key:
@@ -48,7 +48,7 @@ def current_key(make: bool = False) -> Key:
     path = settings.key_path
     try:
         if make and not path.exists():
-            write_privately(path, _new_secret() + b"\n", replace=False)
+            write_whole(path, _new_secret() + b"\n", replace=False)
         return Key(path.read_bytes().strip(), str(path))
     except FileNotFoundError:
         raise ConfigurationError(

@@ -11,6 +11,7 @@ from typing import Any
 from kept.blocks import documents
 from kept.blocks.saving import Savable, classes, is_base
 from kept.exceptions import ConfigurationError
+from kept.utilities.files import write_whole
 
 _FILE = ".type.json"
 
@@ -28,7 +29,7 @@ def _note(cls: type[Savable]) -> None:
     if noted != find(slug):
         path = documents.folder() / slug / _FILE
         try:
-            documents.write_privately(path, json.dumps(noted, indent=2).encode(), replace=True)
+            write_whole(path, json.dumps(noted, indent=2).encode())
         except OSError as error:
             raise ConfigurationError(f"The block type {slug} can't be noted at {path}: {error.strerror}.") from None
 

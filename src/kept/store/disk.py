@@ -42,6 +42,7 @@ from kept.store.digests import PREFIX, digest_of, is_digest
 from kept.store.entry import Miss
 from kept.store.mapping import map_private
 from kept.utilities.blake import hasher
+from kept.utilities.files import unlink
 
 logger = logging.getLogger("kept.store")
 
@@ -157,7 +158,7 @@ class DiskBlobs:
         except OSError as error:
             raise StoreError(self._sentence(error)) from error
         finally:
-            _unlink(temporary)
+            unlink(temporary)
 
     def _admit(self, temporary: str, digest: str) -> Miss | None:
         descriptor = os.open(temporary, os.O_RDONLY | _CLOEXEC)
@@ -187,11 +188,11 @@ class DiskBlobs:
             finally:
                 os.close(descriptor)
             if known:
-                _unlink(temporary)
+                unlink(temporary)
             else:
                 _rename(temporary, self._path(digest))
         except BaseException:
-            _unlink(temporary)
+            unlink(temporary)
             raise
         return digest
 
@@ -259,7 +260,7 @@ class DiskBlobs:
                 os.link(aside, path)
         except OSError:
             pass  # removed by another process, or on a read-only medium
-        _unlink(aside)
+        unlink(aside)
 
     # --- paths and sentences
 
@@ -371,13 +372,6 @@ def _rename(source: str, target: str) -> None:
     except FileNotFoundError:
         Path(target).parent.mkdir(exist_ok=True, mode=0o700)
         os.rename(source, target)
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass
 
 
 def _listing(folder: str) -> list[os.DirEntry[str]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from uuid import uuid4
 
 from kept.exceptions import StoreError, StoreUnsupported
 from kept.store.bucket import Bucket
+from kept.utilities.files import write_whole
 
 ROUNDS = 20
 _RACERS = 8
@@ -151,7 +151,4 @@ def _is_known(known: Any) -> bool:
 def _remember(memory: Path, known: dict[str, Any]) -> None:
     # Without it the server is asked once more, so a folder that can't be written to is no trouble.
     with contextlib.suppress(OSError):
-        memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        new = memory.with_name(f"{memory.name}.{os.getpid()}")
-        new.write_text(json.dumps(known, indent=1), encoding="utf-8")
-        new.replace(memory)
+        write_whole(memory, json.dumps(known, indent=1).encode())

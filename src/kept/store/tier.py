@@ -9,7 +9,7 @@ What was not used for longest goes first. The time of a blob's last use is its f
 """
 
 # Paths are text here: making a Path of each costs more than what is done with it.
-# ruff: noqa: PTH108, PTH110, PTH116
+# ruff: noqa: PTH110, PTH116
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from kept.store.digests import PREFIX
 from kept.store.disk import DiskBlobs
 from kept.store.entry import Entry, Miss
 from kept.store.sqlite import entry_of, record_of
+from kept.utilities.files import unlink
 from kept.utilities.sql import named_queries
 
 SCHEMA_VERSION = 1
@@ -192,7 +193,7 @@ class TierBlobs(DiskBlobs):
         try:
             yield link
         finally:
-            _unlink(link)
+            unlink(link)
 
     def hold(self, digest: str, place: int) -> None:
         """Don't throw the blob away until the far store of this number has it. Raises `StoreError`."""
@@ -211,7 +212,7 @@ class TierBlobs(DiskBlobs):
 
     def let_go(self, digest: str, place: int) -> None:
         """The far store has the blob, or will never get it."""
-        _unlink(self._mark(digest, place))
+        unlink(self._mark(digest, place))
 
     def _mark(self, digest: str, place: int) -> str:
         return str(self.root.parent / "unsent" / f"{place:x}" / f"b3-{digest[len(PREFIX) :]}")
@@ -240,7 +241,7 @@ class TierBlobs(DiskBlobs):
         taken = sum(file.size for file in files)
         if taken > self.bound:
             for path in _surplus(files, taken - int(self.bound * _LOW), time.time() - _IN_USE_SECONDS):
-                _unlink(path)
+                unlink(path)
 
     def _files(self) -> Iterator[_File]:
         for digest, size in self.scan():
@@ -285,10 +286,3 @@ def _touch(path: str) -> None:
         os.utime(path, ns=(time.time_ns(), os.stat(path).st_mtime_ns))
     except OSError:
         pass  # thrown away meanwhile, or another user's
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass

@@ -13,13 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from kept.exceptions import StoreError
-from kept.filesystems import TEMPORARY, Listed
+from kept.filesystems import Listed
 from kept.store.disk import DiskBlobs
 from kept.store.entry import Entry, Miss
 from kept.store.format import Parsed, parsed
 from kept.store.objects import ObjectBlobs, ObjectEntries, Publication
 from kept.store.opening import Store
 from kept.store.protocols import Entries
+from kept.utilities.files import TEMPORARY
 
 DAY = 86_400.0
 _AT_ONCE = 16
