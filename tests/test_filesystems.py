@@ -20,6 +20,8 @@ from kept.filesystems import (
     WritableFileSystem,
 )
 from kept.results import ResultStore
+from kept.settings import get_current_settings
+from kept.storage import resolve_storage
 
 
 @pytest.fixture
@@ -224,6 +226,14 @@ def test_a_missing_fsspec_is_an_error_that_says_what_to_install(monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(ConfigurationError, match="pip install fsspec"):
         RemoteFileSystem("memory://bucket").read_path("x")
+    with pytest.raises(ConfigurationError, match="pip install fsspec"):
+        resolve_storage("sftp://host/folder", get_current_settings())
+
+
+def test_a_scheme_that_nothing_knows_is_told_where_the_place_is_named() -> None:
+    pytest.importorskip("fsspec")
+    with pytest.raises(ConfigurationError, match="s4"):
+        resolve_storage("s4://bucket/folder", get_current_settings())
 
 
 def test_a_remote_file_system_reads_and_writes_through_fsspec(tmp_path: Path) -> None:

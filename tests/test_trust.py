@@ -202,6 +202,14 @@ def test_a_secret_that_was_never_saved_is_told_without_the_text_of_others(tmp_pa
         ResultStore(ResultStorage(storage=tmp_path, signing_key="secret/never"))
 
 
+@pytest.mark.parametrize(
+    "keys", [{"signing_key": ""}, {"signing_key": " "}, {"signing_key": "k", "accepted_keys": [""]}]
+)
+def test_a_key_that_is_empty_signs_nothing(tmp_path: Path, keys: Any) -> None:
+    with pytest.raises(ConfigurationError, match="signing key is empty"):
+        ResultStore(ResultStorage(storage=tmp_path, **keys))
+
+
 def test_what_a_result_storage_leaves_open_the_settings_say(files: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEPT_RESULTS_READ_ONLY", "true")
     ResultStore(ResultStorage(storage=files)).write(1, "k")

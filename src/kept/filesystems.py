@@ -285,14 +285,22 @@ class RemoteFileSystem(WritableFileSystem):
             raise ConfigurationError(f"the path {path!r} leaves {base}")
         return "/".join([base, *parts])
 
-    def _fsspec(self) -> Any:
+    def implementation(self) -> Any:
+        """The class of fsspec for this address. Raises `ConfigurationError` if it is not installed, or not known."""
         try:
             # Optional, so imported when used.
             import fsspec  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: PLC0415
-        except ImportError as error:
-            raise ConfigurationError("RemoteFileSystem needs fsspec: pip install fsspec") from error
+        except ImportError:
+            raise ConfigurationError(f"{self!r} needs fsspec: pip install fsspec") from None
         try:
-            return fsspec.filesystem(self.basepath.partition("://")[0], **self.settings)
+            return fsspec.get_filesystem_class(self.basepath.partition("://")[0])
+        except (ImportError, ValueError) as error:
+            raise ConfigurationError(f"fsspec can't open {self!r}: {error}") from None
+
+    def _fsspec(self) -> Any:
+        implementation = self.implementation()
+        try:
+            return implementation(**self.settings)
         except (ImportError, ValueError) as error:
             raise ConfigurationError(f"fsspec can't open {self!r}: {error}") from error
 

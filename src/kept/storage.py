@@ -100,6 +100,8 @@ def guarded_store(store: Store, wishes: Wishes) -> Store:
 
 def _key_text(text: str) -> str:
     """The signing key itself, where a saved secret may be named."""
+    if not text.strip():
+        raise ConfigurationError("A signing key is empty, and anybody could sign with that: give a long random text.")
     if not (text.startswith("secret/") and is_reference(text)):
         return text
     try:
@@ -179,8 +181,10 @@ def _of_text(text: str, settings: Settings) -> Store:
 
 
 def _of_filesystem(files: Any) -> Store:
-    if isinstance(files, RemoteFileSystem) and not files.basepath.startswith("memory:"):
-        return _remote(files)
+    if isinstance(files, RemoteFileSystem):
+        files.implementation()  # what is not installed is told now, and not as a store that gives trouble
+        if not files.basepath.startswith("memory:"):
+            return _remote(files)
     shared = isinstance(files, LocalFileSystem)
     # Of a user's own file system not its repr, which may show keys and passwords.
     location = repr(files) if isinstance(files, (LocalFileSystem, RemoteFileSystem)) else type(files).__name__
@@ -210,7 +214,7 @@ def _default_store(settings: Settings) -> Store:
             try:
                 return _store_of(place, settings)
             except ConfigurationError as error:
-                raise ConfigurationError(f"{name} is wrong: {error}") from error
+                raise ConfigurationError(f"{name} is wrong: {error}") from None
     return open_store(Path(said.local_storage_path), said.store_layout)
 
 

@@ -19,6 +19,8 @@ aws_secret_access_key = config-secret
 [profile single]
 sso_session = mine
 region = us-west-2
+[sso-session mine]
+sso_region = us-west-2
 """
 CREDENTIALS = """
 [default]
@@ -72,7 +74,7 @@ def test_variables_win_over_the_profile_and_what_is_said_over_both(files: dict[s
 
 
 def test_a_profile_that_is_not_there_is_said_with_those_that_are(files: dict[str, str]) -> None:
-    with pytest.raises(ConfigurationError, match="no AWS profile 'wrok'.*default, single, work"):
+    with pytest.raises(ConfigurationError, match="no AWS profile 'wrok'.* have default, single, work\\."):
         aws_settings({}, {**files, "AWS_PROFILE": "wrok"})
 
 

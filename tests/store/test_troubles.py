@@ -31,6 +31,7 @@ def refused(status: str, code: str = "", message: str = "") -> str:
         (refused("418 I'm a teapot", "Teapot", "Tea?"), "other", r"refused it with 418 Teapot \(Tea\?\)"),
         ("HTTP error: error sending request\n\nDebug source: UnknownIssuer", "unreachable", "verify_cert_path"),
         ("HTTP error: error sending request\n\nDebug source: kind: Timeout", "unreachable", "did not answer in time"),
+        ("Received None from session.get_credentials", "credentials", "there are no credentials"),
         ("Error performing PUT http://169.254.169.254/latest/api/token", "unreachable", "there are no credentials"),
         (refused("404 Not Found").replace("https://x", "http://169.254.169.254/a"), "credentials", "no credentials"),
         (

@@ -78,7 +78,8 @@ def _profile(name: str | None, environ: Mapping[str, str]) -> dict[str, str]:
     wanted = name or "default"
     sections = [config.get("default" if wanted == "default" else f"profile {wanted}"), secrets.get(wanted)]
     if name and sections == [None, None]:
-        known = sorted({one.removeprefix("profile ") for one in config} | set(secrets))
+        named = {one.removeprefix("profile ") for one in config if one == "default" or one.startswith("profile ")}
+        known = sorted(named | set(secrets))
         raise ConfigurationError(
             f"There is no AWS profile {name!r}: the files ~/.aws/config and ~/.aws/credentials have "
             f"{', '.join(known) or 'none'}."

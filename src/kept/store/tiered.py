@@ -127,7 +127,7 @@ class TieredEntries:
     def _refusal(self, entries: Sequence[Entry]) -> StoreError | None:
         """Put the entries afar; why the store does not take them, or None. Raises `StoreError` for other trouble."""
         if self._read_only:
-            return StoreError("nothing is written there, as KEPT_RESULTS_READ_ONLY says")
+            return StoreError("nothing is written there, as KEPT_RESULTS_READ_ONLY or read_only of its block says")
         if any(entry.blob in _withheld for entry in entries):
             return StoreError("it has not taken the payload")
         try:

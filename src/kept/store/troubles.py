@@ -118,6 +118,7 @@ _KINDS = {
 _MACHINES = re.compile(r"http://(169\.254\.\d+\.\d+|metadata(\.google\.internal)?)[:/]")
 _NO_KEYS = "there are no credentials. Set {keys}"
 _CONNECTIONS = (
+    ("from session.get_credentials", ("credentials", _NO_KEYS)),  # a profile that has none, says boto3's provider
     ("NotPartial", _UNSUPPORTED),
     ("dns error", ("unreachable", "there is no host of that name: {server}. Check {endpoints}")),
     ("InvalidContentType", ("unreachable", "{server} does not speak https. Write http:// in {endpoints}")),
