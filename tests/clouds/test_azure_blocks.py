@@ -41,7 +41,7 @@ def test_a_container_has_all_the_verbs(azurite: Azurite, tmp_path: Path) -> None
     assert [(found.path, found.size) for found in files.list_files("a")] == [("a/x", 5)]
     container.delete_path("a/x")
     container.delete_path("a/x")
-    assert files.size_of_path("a/x") is None
+    assert files.stat_path("a/x") is None
     with pytest.raises(PathNotFoundError):
         container.read_path("a/x")
     large = os.urandom(PART * 2 + 1)

@@ -52,7 +52,6 @@ def test_what_is_written_is_read_where_it_was_written(files: Bucket, server: S3)
     files.write_path("a/hello.txt", b"hello")
     assert files.read_path("a/hello.txt") == b"hello"
     assert server.get(files.address.bucket, "folder/a/hello.txt") == b"hello"
-    assert files.size_of_path("a/hello.txt") == 5
     files.write_path("a/hello.txt", b"")
     assert files.read_path("a/hello.txt") == b""
 
@@ -61,7 +60,6 @@ def test_what_is_not_there_is_said_not_to_be_there(files: Bucket) -> None:
     for read in (files.read_path, files.view_path, files.tagged_path):
         with pytest.raises(PathNotFoundError, match="a/missing"):
             read("a/missing")
-    assert files.size_of_path("a/missing") is None
     files.delete_path("a/missing")
 
 

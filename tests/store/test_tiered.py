@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from kept.exceptions import StoreError
+from kept.filesystems import Listed
 from kept.store import MemoryBlobs, MemoryEntries, Miss, ObjectBlobs, ObjectEntries, Store, opening
 from kept.store.digests import digest_of
 from kept.store.tier import TierBlobs, TierEntries
@@ -55,9 +56,9 @@ class Far:
         self._note("list", prefix)
         return [path for path in self.files if path.startswith(prefix)]
 
-    def size_of_path(self, path: str) -> int | None:
+    def stat_path(self, path: str) -> Listed | None:
         self._note("size", path)
-        return len(self.files[path]) if path in self.files else None
+        return Listed(path, len(self.files[path]), time.time()) if path in self.files else None
 
     def upload_path(self, path: str, file: str) -> None:
         self._note("upload", path)

@@ -30,7 +30,9 @@ def bringing(wanted: Iterable[Loadable]) -> Steps[dict[int, Any]]:
     What can't be fetched is computed anew; instead of a copy there is a `Miss` then, for the value is in memory only,
     or can't be had.
     """
-    far = [data for data in wanted if isinstance(data, KeptResult)]
+    far = list({id(data): data for data in wanted if isinstance(data, KeptResult)}.values())
+    if not far:
+        return {}
     copies = yield Io(together, (KeptResult.fetched, far), True)
     lost = [(data, copy.reason) for data, copy in zip(far, copies, strict=True) if isinstance(copy, Miss)]
     anew = [data for data, reason in lost if isinstance(data, LazyResult) and data.slow and _begun(data, reason)]

@@ -261,16 +261,14 @@ class RunSteps:
             try:
                 return {name: resolver.resolve(value) for name, value in self.parameters.items()}
             except FarAway as wanted:
-                far = {id(data): data for data in (wanted.data, *resolver.to_bring(self.parameters.values()))}
-                resolver.bring((yield from bringing(far.values())))
+                far = (wanted.data, *resolver.to_bring(self.parameters.values()))
+                resolver.bring((yield from bringing(far)))
 
     def reading(self) -> Steps[State[Any] | None]:
         """Put copies of kept values where nothing but their fingerprints was known; a state if one is not to be had."""
         resolver = self.resolver
         if resolver is not None and resolver.unread:
-            far = {id(data): data for data in resolver.to_bring(self.parameters.values())}
-            if far:
-                resolver.bring((yield from bringing(far.values())))
+            resolver.bring((yield from bringing(resolver.to_bring(self.parameters.values()))))
         try:
             self._read_inputs()
         except MissingResult as error:

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kept.exceptions import LockError
-from kept.locking.leases import LeaseLockManager, name_of
+from kept.locking.leases import LeaseLockManager
+from kept.store.digests import name_for
 from kept.store.guard import exclusive
 
 
@@ -90,4 +91,4 @@ class FileSystemLockManager(LeaseLockManager):
             raise LockError(f"locks can't be kept in {directory}: {error.strerror}") from error
 
     def _path(self, key: str) -> Path:
-        return self.lock_files_directory / name_of(key)
+        return self.lock_files_directory / f"{name_for(key)}.lock"

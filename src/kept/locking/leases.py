@@ -24,7 +24,6 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from kept.exceptions import LockError, LockNotHeldError
 from kept.locking import polling
@@ -32,13 +31,11 @@ from kept.locking.heartbeat import keep_alive, let_go
 from kept.locking.processes import is_at_work, is_gone, shares_clock, this_process
 from kept.locking.protocol import LockManager
 from kept.settings import get_current_settings
-from kept.store.digests import digest_of
 from kept.utilities.forks import in_forked_child
 
 BEATS_A_LEASE = 3
 """How many signs of life are due in the time after which one without any is taken for dead."""
 _TRIES = 3
-_LONGEST_NAME = 180
 
 
 class Lease(NamedTuple):
@@ -286,14 +283,6 @@ def _lease(record: bytes) -> Lease:
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return _FREE
-
-
-def name_of(key: str) -> str:
-    """A file's name for any text."""
-    name = quote(key, safe="", errors="surrogatepass")
-    if len(name) > _LONGEST_NAME:
-        name = digest_of([key.encode("utf-8", "surrogatepass")], 0)[3:]
-    return f"{name}.lock"
 
 
 def free_record(fence: int) -> bytes:

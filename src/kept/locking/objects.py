@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from kept.exceptions import LockError
 from kept.locking import polling
-from kept.locking.leases import LeaseLockManager, free_record, name_of
+from kept.locking.leases import LeaseLockManager, free_record
 from kept.store.completing import completed
+from kept.store.digests import name_for
 
 T = TypeVar("T")
 
@@ -67,6 +68,6 @@ class ObjectLockManager(LeaseLockManager):
 
     def _ask(self, verb: str, key: str, action: Callable[[str], T]) -> T:
         try:
-            return completed(action(self.prefix + name_of(key)))  # type: ignore[no-any-return]
+            return completed(action(f"{self.prefix}{name_for(key)}.lock"))  # type: ignore[no-any-return]
         except Exception as error:  # a user's file system may raise anything
             raise LockError(f"the lock on {key!r} can't be {verb}: {error}") from error

@@ -15,7 +15,7 @@ from kept.locking.objects import ObjectLockManager
 from kept.locking.protocol import LockManager
 from kept.settings import Settings
 from kept.store.bucket import Bucket
-from kept.store.digests import digest_of
+from kept.store.digests import hex_of
 from kept.store.opening import Store
 
 logger = logging.getLogger("kept.locking")
@@ -50,8 +50,7 @@ def locks_for(store: Store, settings: Settings) -> LockManager:
 
 
 def _of_this_machine(store: Store, settings: Settings) -> LockManager:
-    name = digest_of([store.location.encode("utf-8", "surrogatepass")], 0)[3:19]
-    return FileSystemLockManager(Path(settings.home) / "locks" / name)
+    return FileSystemLockManager(Path(settings.home) / "locks" / hex_of(store.location)[:16])
 
 
 @lru_cache(maxsize=8)

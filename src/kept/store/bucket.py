@@ -20,6 +20,7 @@ from uuid import uuid4
 from kept.exceptions import ConfigurationError, StoreError
 from kept.filesystems import Listed, PathNotFoundError
 from kept.store.addresses import EXTRAS, Address, Connection
+from kept.store.digests import size_of
 from kept.store.troubles import Trouble, trouble_of
 from kept.utilities.forks import in_forked_child
 
@@ -124,14 +125,6 @@ class Bucket:
         content, tag = self._content(path)
         return bytes(content), tag
 
-    def size_of_path(self, path: str) -> int | None:
-        """The size in bytes of the object at `path`; None if there is none."""
-        try:
-            with self._asking(path, "can't be read"):
-                return int(self._client().head(self._key(path))["size"])
-        except PathNotFoundError:
-            return None
-
     def write_path(self, path: str, content: bytes) -> str:
         """Make `content` the content of the object at `path`; returns its URL."""
         self.write_chunks(path, [content])
@@ -139,7 +132,7 @@ class Bucket:
 
     def write_chunks(self, path: str, chunks: Sequence[bytes | memoryview]) -> None:
         """Make the concatenation of the chunks the content of the object at `path`; what is large is not copied."""
-        size = sum(memoryview(chunk).nbytes for chunk in chunks)
+        size = size_of(chunks)
         with self._asking(path, "can't be written"):
             if not self._sent_in_parts(path, _pieces(chunks), size):
                 whole = chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import threading
 import time
@@ -30,19 +31,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from kept.exceptions import ConfigurationError, LockLostError, StoreError, StoreUnsupported
 from kept.filesystems import Listed, LocalFileSystem
 from kept.store.bucket import Bucket
 from kept.store.completing import completed
-from kept.store.digests import PREFIX, digest_of, is_digest
+from kept.store.digests import PREFIX, digest_of, hex_of, is_digest, name_for, size_of
 from kept.store.entry import Entry, Miss
 from kept.store.format import DELETED, manifest, parsed, written
 
 logger = logging.getLogger("kept.store")
 
-_LONGEST_NAME = 180
 _LOOKS = 20
 """How often an object is looked at again that others change meanwhile."""
 _DEEPEST = 50
@@ -90,33 +89,18 @@ class ObjectEntries:
 
     def tag_of(self, key: str) -> str | None:
         """The tag of what is at a key, of a file system that has such; None if there is nothing."""
-        tags: list[str] = []
-
-        def read(path: str) -> bytes:
-            content, tag = completed(self.filesystem.tagged_path(path))
-            tags.append(tag)
-            return content  # type: ignore[no-any-return]
-
-        return None if isinstance(_read(read, self._path(key)), Miss) else tags[0]
+        return _tagged(self.filesystem, self._path(key))[1]
 
     def _put_one(self, path: str, entry: Entry) -> None:
-        expected = getattr(_expected, "tags", {})
+        files, content, expected = self.filesystem, written(entry), getattr(_expected, "tags", {})
         if entry.key not in expected:
-            _write(self.filesystem, path, written(entry))
-            return
-        what = f"{path!r} can't be written to {_name(self.filesystem)}"
-        if not _attempt(what, lambda: self._put_over(path, written(entry), expected[entry.key])):
-            raise _lost(entry.key)
-
-    def _put_over(self, path: str, content: bytes, tag: str | None) -> bool:
-        files = self.filesystem
-        if tag is None:
-            if completed(files.create_path(path, content)):
-                return True
-            present, tag = completed(files.tagged_path(path))
-            if isinstance(self.counting(present)[0], Entry):  # else what a killed transaction left
-                return False
-        return bool(completed(files.replace_path(path, content, tag)))
+            _write(files, path, content)
+        elif not _write_over(files, path, content, tag := expected[entry.key]):
+            present, there = _tagged(files, path) if tag is None else (b"", None)
+            # What a killed transaction left is as good as nothing.
+            left = there is not None and not isinstance(self.counting(present)[0], Entry)
+            if not (left and _write_over(files, path, content, there)):
+                raise _lost(entry.key)
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -168,11 +152,7 @@ class ObjectEntries:
     def _path(self, key: str) -> str:
         if self.verbatim:
             return self.prefix + key
-        name = quote(key, safe="", errors="surrogatepass")
-        digest = digest_of([key.encode("utf-8", "surrogatepass")], 0)[len(PREFIX) :]
-        if len(name) > _LONGEST_NAME or not name.strip("."):
-            name = "b3-" + digest
-        return f"{self.prefix}{digest[:2]}/{name}"
+        return f"{self.prefix}{hex_of(key)[:2]}/{name_for(key)}"
 
 
 def _lost(key: str) -> LockLostError:
@@ -293,26 +273,12 @@ class Publication:
 
     def _look(self, path: str) -> tuple[bytes, str | None]:
         """What is at a path, and its tag; nothing if there is none."""
-        if self._conditional:
-            tag = ""
-
-            def read(path: str) -> bytes:
-                nonlocal tag
-                content, tag = completed(self._files.tagged_path(path))
-                return content  # type: ignore[no-any-return]
-
-            found = _read(read, path)
-            return (b"", None) if isinstance(found, Miss) else (bytes(found), tag)
-        found = _read(self._files.read_path, path)
-        return (b"" if isinstance(found, Miss) else bytes(found)), None
+        return _tagged(self._files, path) if self._conditional else (self._store.raw(path), None)
 
     def _replaced(self, path: str, content: bytes, tag: str | None) -> bool:
-        what = f"{path!r} can't be written to {_name(self._files)}"
         if self._conditional:
             try:
-                if tag is None:
-                    return bool(_attempt(what, lambda: self._files.create_path(path, content)))
-                return bool(_attempt(what, lambda: self._files.replace_path(path, content, tag)))
+                return _write_over(self._files, path, content, tag)
             except StoreError as error:
                 if not isinstance(error.__cause__ or error, StoreUnsupported):
                     raise
@@ -344,7 +310,7 @@ class ObjectBlobs:
         self.prefix = prefix
 
     def put(self, chunks: Sequence[bytes | memoryview]) -> str:
-        digest = digest_of(chunks, sum(memoryview(chunk).nbytes for chunk in chunks))
+        digest = digest_of(chunks, size_of(chunks))
         self.write(digest, chunks)
         return digest
 
@@ -368,19 +334,9 @@ class ObjectBlobs:
             _delete(self.filesystem, self._path(digest))
 
     def scan(self) -> Iterator[tuple[str, int]]:
-        for path, size in self._sizes():
-            digest = PREFIX + path.rsplit("/", 1)[-1].removeprefix("b3-")
-            if is_digest(digest) and (size or digest_of([], 0) == digest):
-                yield digest, size
-
-    def _sizes(self) -> Iterator[tuple[str, int]]:
-        if list_files := getattr(self.filesystem, "list_files", None):
-            yield from ((found.path, found.size) for found in list_files(self.prefix))
-            return
-        for path in _list(self.filesystem, self.prefix):
-            content = _read(self.filesystem.read_path, path)
-            if not isinstance(content, Miss):
-                yield path, len(content)
+        for digest, found in self.aged():
+            if found.size or digest == digest_of([], 0):  # else deleted where nothing can be
+                yield digest, found.size
 
     def download(self, digest: str, file: str) -> bool:
         """Write the blob, unverified, to a local file; whether there is one. In parallel parts where the file system
@@ -414,19 +370,25 @@ class ObjectBlobs:
         None as well if it is not of today: who is about to refer to it writes it again, so that it is not taken for
         garbage meanwhile.
         """
-        files, path = self.filesystem, self._path(digest)
-        verb = getattr(files, "stat_path", None) or getattr(files, "size_of_path", None)
+        verb, path = getattr(self.filesystem, "stat_path", None), self._path(digest)
         found = None if verb is None else _attempt(f"{path!r} can't be looked for", lambda: verb(path))
-        if isinstance(found, Listed):
-            return found.size if abs(time.time() - found.modified) < _OF_TODAY else None
-        return found
+        return found.size if found is not None and abs(time.time() - found.modified) < _OF_TODAY else None
 
     def aged(self) -> Iterator[tuple[str, Listed]]:
-        """The digest of every blob, with its file."""
-        for found in self.filesystem.list_files(self.prefix):
+        """The digest of every blob, with its file, as young as can be where nobody tells its age."""
+        for found in self._files():
             digest = PREFIX + found.path.rsplit("/", 1)[-1].removeprefix("b3-")
             if is_digest(digest):
                 yield digest, found
+
+    def _files(self) -> Iterator[Listed]:
+        if list_files := getattr(self.filesystem, "list_files", None):
+            yield from list_files(self.prefix)
+            return
+        for path in _list(self.filesystem, self.prefix):
+            content = _read(self.filesystem.read_path, path)
+            if not isinstance(content, Miss):
+                yield Listed(path, len(content), math.inf)
 
     def _view(self, path: str) -> memoryview | Miss:
         # Not for their subclasses: one that redefines `read_path` means blobs too.
@@ -474,6 +436,28 @@ def _asked(action: Callable[[], T | None], path: str) -> T | Miss:
 
 def _write(filesystem: Any, path: str, content: bytes) -> None:
     _attempt(f"{path!r} can't be written to {_name(filesystem)}", lambda: filesystem.write_path(path, content))
+
+
+def _write_over(filesystem: Any, path: str, content: bytes, tag: str | None) -> bool:
+    """Write if what is there still has this tag, or, for None, if nothing is; whether that was done."""
+
+    def write() -> Any:
+        return filesystem.create_path(path, content) if tag is None else filesystem.replace_path(path, content, tag)
+
+    return bool(_attempt(f"{path!r} can't be written to {_name(filesystem)}", write))
+
+
+def _tagged(filesystem: Any, path: str) -> tuple[bytes, str | None]:
+    """What is at a path, and its tag: nothing, and None, if there is none."""
+    tag: str | None = None
+
+    def read(path: str) -> bytes:
+        nonlocal tag
+        content, tag = completed(filesystem.tagged_path(path))
+        return content  # type: ignore[no-any-return]
+
+    found = _read(read, path)
+    return (b"", None) if isinstance(found, Miss) else (bytes(found), tag)
 
 
 def _delete(filesystem: Any, path: str) -> None:

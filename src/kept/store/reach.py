@@ -40,15 +40,16 @@ _REFUSED = (StoreRefused, PermissionError)
 
 def is_unreachable(error: BaseException) -> bool:
     """Whether an error means that a store did not answer, as the exceptions that led to it tell."""
-    return any(isinstance(one, _UNREACHABLE) for one in _chain(error))
+    return any(isinstance(one, _UNREACHABLE) for one in causes(error))
 
 
 def is_refused(error: BaseException) -> bool:
     """Whether an error means that a store answered, and does not allow this."""
-    return any(isinstance(one, _REFUSED) for one in _chain(error))
+    return any(isinstance(one, _REFUSED) for one in causes(error))
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and the exceptions that led to it."""
     while error is not None:
         yield error
         error = error.__cause__

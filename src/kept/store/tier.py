@@ -24,7 +24,7 @@ from blake3 import blake3
 
 from kept.exceptions import StoreError
 from kept.store.database import Database
-from kept.store.digests import PREFIX
+from kept.store.digests import PREFIX, size_of
 from kept.store.disk import DiskBlobs
 from kept.store.entry import Entry, Miss
 from kept.store.sqlite import entry_of, record_of
@@ -166,7 +166,7 @@ class TierBlobs(DiskBlobs):
 
     def put(self, chunks: Sequence[bytes | memoryview]) -> str:
         digest = super().put(chunks)
-        self._make_room(sum(memoryview(chunk).nbytes for chunk in chunks))
+        self._make_room(size_of(chunks))
         return digest
 
     def open(self, digest: str) -> memoryview | Miss:

@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 
 from kept.exceptions import StoreError
 from kept.store.behind import Sender
-from kept.store.digests import digest_of
+from kept.store.digests import digest_of, size_of
 from kept.store.entry import Entry, Miss
 from kept.store.opening import Store, why_not_embedded
 from kept.store.protocols import Blobs, Entries
-from kept.store.reach import Reach, ReachedBlobs, ReachedEntries, is_refused
+from kept.store.reach import Reach, ReachedBlobs, ReachedEntries, causes, is_refused
 from kept.store.tier import OURS, THEIRS, UNSENT, Held, TierBlobs, TierEntries
 from kept.utilities.forks import in_forked_child
 
@@ -232,7 +232,7 @@ class TieredBlobs:
     def put(self, chunks: Sequence[bytes | memoryview]) -> str:
         if self._sender is None and not self._read_only and (problem := self._reach.problem()):
             raise problem  # before much is written for nothing
-        size = sum(memoryview(chunk).nbytes for chunk in chunks)
+        size = size_of(chunks)
         if self._sender is None and not self._read_only and size >= _LARGE:
             return self._put_large(chunks, size)
         try:
@@ -333,12 +333,9 @@ class _NoRoom(StoreError):
     """The tier can't take a blob."""
 
 
-def _is_for_want_of_room(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            return True
-        error = error.__cause__
-    return False
+def _is_for_want_of_room(error: BaseException) -> bool:
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    return any(isinstance(one, OSError) and one.errno in full for one in causes(error))
 
 
 _withheld: set[str] = set()

@@ -34,13 +34,7 @@ class Trouble(NamedTuple):
 
     def error(self, what: str) -> StoreError:
         """The exception that says so of `what` could not be done."""
-        kinds = {
-            "credentials": StoreRefused,
-            "denied": StoreRefused,
-            "unreachable": StoreUnreachable,
-            "unsupported": StoreUnsupported,
-        }
-        return kinds.get(self.kind, StoreError)(f"{what}: {self.why}")
+        return _ERRORS.get(self.kind, StoreError)(f"{what}: {self.why}")
 
 
 _ERRORS = {
@@ -69,6 +63,8 @@ _CLOCK = ("credentials", "the clock of this machine is too far from the server's
 _ACCESS = ("denied", "these credentials do not allow it{message}. Ask for the permission, or check {keys}")
 _REGION = ("region", "the region {region!r} is wrong{expected}. Set AWS_REGION, or the region_name of the block")
 _BUSY = ("unreachable", "the server at {server} is too busy or broken{message}. Try again later")
+_LATE = ("unreachable", "the server at {server} did not answer in time. Check it, and {endpoints}")
+_BROKEN_OFF = ("unreachable", "the connection to the server at {server} broke off. Check it, and {endpoints}")
 _UNSUPPORTED = ("unsupported", "the server at {server} does not support it{message}")
 
 _CODES = {
@@ -128,13 +124,10 @@ _CONNECTIONS = (
     ),
     ("invalid peer certificate", ("unreachable", "the certificate of {server} is not valid. Check {endpoints}")),
     ("Connection refused", ("unreachable", "no server listens at {server} (connection refused). Check {endpoints}")),
-    ("kind: Timeout", ("unreachable", "the server at {server} did not answer in time. Check it, and {endpoints}")),
-    ("TimedOut", ("unreachable", "the server at {server} did not answer in time. Check it, and {endpoints}")),
-    (
-        "error sending request",
-        ("unreachable", "the connection to the server at {server} broke off. Check it, and {endpoints}"),
-    ),
-    ("HTTP error", ("unreachable", "the connection to the server at {server} broke off. Check it, and {endpoints}")),
+    ("kind: Timeout", _LATE),
+    ("TimedOut", _LATE),
+    ("error sending request", _BROKEN_OFF),
+    ("HTTP error", _BROKEN_OFF),
 )
 
 

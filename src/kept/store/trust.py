@@ -31,7 +31,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from kept.exceptions import SerializationError, StoreError
-from kept.store.digests import PREFIX, digest_of
+from kept.store.digests import PREFIX, digest_of, size_of
 from kept.store.entry import Entry, Miss
 from kept.store.opening import Store
 from kept.store.protocols import Blobs, Entries
@@ -218,7 +218,7 @@ class ReadOnlyBlobs:
         self.inside = blobs
 
     def put(self, chunks: Sequence[bytes | memoryview]) -> str:
-        return digest_of(chunks, sum(memoryview(chunk).nbytes for chunk in chunks))
+        return digest_of(chunks, size_of(chunks))
 
     def open(self, digest: str) -> memoryview | Miss:
         return self.inside.open(digest)
