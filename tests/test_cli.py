@@ -275,6 +275,13 @@ def test_a_wrong_command_gets_usage_and_no_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize("command", [("cache", "ping"), ("cache", "collect"), ("block", "inspect")])
+def test_help_puts_what_may_be_left_out_in_brackets_once(command: tuple[str, str], tmp_path: Path) -> None:
+    usage = kept(*command, "--help", cwd=tmp_path).out.splitlines()[0]
+    assert "[" in usage
+    assert "[[" not in usage
+
+
 def test_help_names_every_command(tmp_path: Path) -> None:
     assert all(word in kept("--help", cwd=tmp_path).out for word in ("config", "profile", "version"))
     assert all(word in kept("config", "-h", cwd=tmp_path).out for word in ("view", "set", "unset", "validate"))

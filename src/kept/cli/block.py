@@ -23,7 +23,7 @@ _HIDDEN = "********"
 _MODULES = ("kept.blocks.system", "kept.blocks.storage", "kept.filesystems", "kept_aws", "kept_gcp", "kept_azure")
 """Where the types are that come with kept."""
 
-Reference = Annotated[str | None, typer.Argument(metavar="[TYPE/NAME]", show_default=False)]
+Reference = Annotated[str | None, typer.Argument(metavar="TYPE/NAME", show_default=False)]
 Id = Annotated[str | None, typer.Option("--id", metavar="ID", help="The id of the block, instead of its name.")]
 Slug = Annotated[str, typer.Argument(metavar="TYPE", show_default=False)]
 Output = Annotated[str | None, typer.Option("--output", "-o", help="The format: json.")]

@@ -28,7 +28,7 @@ def ping(
     place: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PLACE]", help="A saved block, as type/name or name, a URL or a path.", show_default=False
+            metavar="PLACE", help="A saved block, as type/name or name, a URL or a path.", show_default=False
         ),
     ] = None,
 ) -> None:

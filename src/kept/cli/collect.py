@@ -16,7 +16,7 @@ from kept.store.upkeep import collect as collect_store
 def collect(
     place: Annotated[
         str | None,
-        typer.Argument(metavar="[PLACE]", help="A saved block, a URL or a path; else that of the settings."),
+        typer.Argument(metavar="PLACE", help="A saved block, a URL or a path; else that of the settings."),
     ] = None,
     older_than: Annotated[
         str, typer.Option("--older-than", metavar="AGE", help="Leave what is younger, such as 12h or 2d.")
