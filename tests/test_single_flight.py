@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from kept_redis import RedisLockManager
 from tests.conftest import Lines
 from tests.locking.files import TaggedFiles
 from tests.servers.moto import Moto
+from tests.servers.proxy import FaultProxy
 from tests.servers.redis import RedisServer
 
 SERIALIZABLE = IsolationLevel.SERIALIZABLE
@@ -130,6 +133,32 @@ def test_a_lock_that_cant_be_had_costs_a_warning_and_not_the_run(log: Lines) -> 
     assert double(1) == 2 and double(1, return_state=True).name == "Cached"
     assert asyncio.run(adouble(7)) == 15
     assert len(log.having("WARNING", "The lock on the key can't be had", "nobody answers")) == 2
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["before the self-test", "after it"])
+def test_a_server_that_is_down_is_not_asked_for_the_lock_of_each_run(
+    known: bool, quick_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch, log: Lines
+) -> None:
+    for name, value in quick_proxy.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("KEPT_RESULTS_DEFAULT_STORAGE", f"s3://{quick_proxy.server.bucket()}/x")
+
+    @task(cache_policy=ALONE)
+    def double(x: int) -> int:
+        return 2 * x
+
+    @flow
+    def work() -> list[int]:
+        return [double(x) for x in range(20)]
+
+    if known:
+        double(100)
+    quick_proxy.requests.clear()
+    with quick_proxy.fault("reset"):
+        assert work() == [2 * x for x in range(20)]
+    assert len(quick_proxy.requests) < 20
+    assert len(log.having("WARNING", "The lock on the key can't be had")) == 2
+    assert log.having("results computed without the lock on their keys: 20")
 
 
 def test_a_transaction_that_asks_for_a_lock_that_cant_be_had_raises() -> None:
@@ -333,6 +362,20 @@ def test_a_pool_full_of_those_who_wait_does_not_keep_the_one_who_computes_from_i
 
     with temporary_settings({KEPT_CACHE_SINGLE_FLIGHT: True}):
         assert work() == [2] * 6
+
+
+def test_a_generator_does_not_wait_for_an_equal_one_that_waits_for_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEPT_CACHE_SINGLE_FLIGHT", "true")
+
+    @task(cache_policy=INPUTS)
+    def numbers(to: int) -> Iterator[int]:
+        yield from range(to)
+
+    first: Any = numbers(2)
+    next(first)
+    with ThreadPoolExecutor(1) as aside, contextlib.closing(first):
+        assert aside.submit(lambda: list(numbers(2))).result(10) == [0, 1]
+        assert list(first) == [1]
 
 
 def test_those_who_wait_compute_in_turn_if_the_first_fails() -> None:

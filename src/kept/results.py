@@ -23,7 +23,7 @@ from kept.exceptions import (
 )
 from kept.fingerprint import data_fingerprint
 from kept.locking.objects import ObjectLockManager
-from kept.locking.picking import locks_for
+from kept.locking.picking import check_answers, locks_for
 from kept.run_notes import note_published
 from kept.serializers import CompressedSerializer, PickleSerializer, Serializer
 from kept.settings import get_current_settings
@@ -418,7 +418,7 @@ class ResultStore:
             absent: whether it is known that nothing is there.
         """
         bare = self._place_of_keys.bare
-        if bare is None or not isinstance(locks, ObjectLockManager) or locks.files is not bare.filesystem:
+        if bare is None or not self._are_here(locks):
             return {}
         return {key: None if absent else bare.tag_of(key)}
 
@@ -464,7 +464,14 @@ class ResultStore:
         """
         if self.lock_manager is None:
             self.lock_manager = locks_for(self._place_of_keys, get_current_settings())
+        elif self._are_here(self.lock_manager):
+            check_answers(self._place_of_keys)
         return self.lock_manager
+
+    def _are_here(self, locks: Any) -> bool:
+        """Whether these locks are objects beside the entries."""
+        bare = self._place_of_keys.bare
+        return bare is not None and isinstance(locks, ObjectLockManager) and locks.files is bare.filesystem
 
     def read(self, key: str) -> ResultRecord:
         """The result kept under `key`.

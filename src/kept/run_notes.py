@@ -20,6 +20,7 @@ _TOLD = 2
 
 NOT_READ = "kept results that could not be looked up or read"
 NOT_KEPT = "results that were not kept"
+NOT_LOCKED = "results computed without the lock on their keys"
 RECOMPUTED = "results computed again because they could not be fetched when they were needed"
 
 _lock = threading.Lock()

@@ -193,3 +193,29 @@ def test_a_bucket_that_is_gone_is_a_lock_error(quick_s3: Moto, monkeypatch: pyte
         ObjectLockManager(bucket).acquire_lock("key", "me")
     with pytest.raises(LockError, match="the lock on 'key' can't be read"):
         ObjectLockManager(bucket).is_locked("key")
+
+
+def test_a_beat_that_raises_whatever_it_is_does_not_end_the_others() -> None:
+    more = threading.Event()
+    beats: list[int] = []
+
+    def beat() -> bool:
+        beats.append(1)
+        if len(beats) > 2:
+            more.set()
+        raise ValueError("not what locks raise")
+
+    keep_alive(("raises", 1), 0.02, beat)
+    other = threading.Event()
+    keep_alive(("raises", 2), 0.1, lambda: other.set() or False)  # type: ignore[func-returns-value]
+    assert more.wait(10) and other.wait(10)
+    let_go(("raises", 1))
+
+
+def test_a_beat_that_hangs_does_not_hold_up_others() -> None:
+    over, other = threading.Event(), threading.Event()
+    keep_alive(("hangs", 1), 0.02, lambda: over.wait(30) and False)
+    time.sleep(0.1)
+    keep_alive(("hangs", 2), 0.02, lambda: other.set() or False)  # type: ignore[func-returns-value]
+    assert other.wait(10)
+    over.set()

@@ -10,6 +10,7 @@ import pytest
 from kept.exceptions import StoreError
 from kept.filesystems import LocalFileSystem, NullFileSystem
 from kept.store import Entry, Miss, ObjectBlobs, ObjectEntries
+from kept.store.format import parsed, written
 from kept.testing import an_entry
 from tests.store.conftest import in_child
 from tests.store.test_contracts import AsyncDictFileSystem, DictFileSystem
@@ -73,6 +74,19 @@ def test_a_file_that_is_no_entry_is_a_miss(content: bytes) -> None:
     files.files["k"] = content
     found = ObjectEntries(files).get("k")
     assert isinstance(found, Miss) and "damaged" in found.reason
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"task": 5}, {"serializer": ["pickle"]}, {"fingerprint": {}}, {"blob": 1}, {"created": "today"},
+        {"expires": float("nan")}, {"seconds": None}, {"seconds": 10**400}, {"size": "5"}, {"parts": None},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_entry_whose_fields_no_entry_has_is_a_miss_though_its_digest_is_right(wrong: dict[str, Any]) -> None:
+    found = parsed(written(an_entry()._replace(**wrong))).entry
+    assert isinstance(found, Miss) and found.reason.startswith("damaged")
 
 
 def test_an_entry_of_a_newer_format_is_a_miss_that_says_so() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from kept.exceptions import StoreError
 from kept.filesystems import Listed
-from kept.store import MemoryBlobs, MemoryEntries, Miss, ObjectBlobs, ObjectEntries, Store, opening
+from kept.store import Entry, MemoryBlobs, MemoryEntries, Miss, ObjectBlobs, ObjectEntries, Store, opening
 from kept.store.digests import digest_of
 from kept.store.tier import TierBlobs, TierEntries
 from kept.store.tiered import Tier, TieredBlobs, TieredEntries, tiered
@@ -239,6 +239,21 @@ def test_who_asks_afar_sees_what_is_there_now(far: Far, tmp_path: Path) -> None:
     store_of(far).entries.put([an_entry(payload=b"new")])
     assert here.entries.ask("key") == an_entry(payload=b"new")
     assert here.entries.near("key") == an_entry(payload=b"new")
+
+
+def test_an_answer_from_before_a_put_does_not_take_the_place_of_what_was_put(far: Far, tmp_path: Path) -> None:
+    machine(far, tmp_path / "elsewhere").entries.put([an_entry(payload=b"old")])
+    here, read = machine(far, tmp_path), far.read_path
+
+    def slowly(path: str) -> bytes:
+        content = read(path)
+        far.read_path = read  # type: ignore[method-assign]
+        here.entries.put([an_entry(payload=b"new")])
+        return content
+
+    far.read_path = slowly  # type: ignore[method-assign]
+    assert here.entries.ask("key") == an_entry(payload=b"old")
+    assert here.entries.get("key") == an_entry(payload=b"new")
 
 
 def test_of_an_expired_copy_the_far_store_is_asked(far: Far, tmp_path: Path) -> None:
@@ -564,6 +579,24 @@ def test_what_can_not_be_sent_is_counted_kept_and_sent_by_the_next_process(
     assert afterwards.entries.get("k1") == an_entry("k1", payload=None, blob=digest_of([BIG, b"1"], 0))
     assert afterwards.entries.flush() == 0
     assert sorted(path.split("/")[0] for path in far.files) == ["blobs"] * 3 + ["entries"] * 3
+
+
+def test_what_was_kept_together_and_left_behind_is_seen_together(far: Far, tmp_path: Path) -> None:
+    here = machine(far, tmp_path, write_behind=True)
+    far.trouble["write"] = ConnectionResetError("gone")
+    here.entries.put([an_entry(f"k{number}") for number in range(3)])
+    assert here.entries.flush() == 3
+    far.trouble.clear()
+    left, write = iter(range(2)), far.write_path
+
+    def some(path: str, content: bytes) -> None:
+        if next(left, None) is None:
+            raise ConnectionResetError("gone again")
+        write(path, content)
+
+    far.write_path = some  # type: ignore[method-assign]
+    assert machine(far, tmp_path, write_behind=True, fresh_seconds=3).entries.flush() == 3
+    assert not any(isinstance(store_of(far).entries.get(f"k{number}"), Entry) for number in range(3))
 
 
 def test_what_was_left_behind_does_not_replace_what_is_newer(far: Far, tmp_path: Path) -> None:

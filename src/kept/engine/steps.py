@@ -29,7 +29,7 @@ from kept.locking.memory import MemoryLockManager
 from kept.logging.loggers import log_run
 from kept.logging.prints import logged_prints
 from kept.results import KeptResult, LazyResult, Origin, ResultStore
-from kept.run_notes import NOT_KEPT, NOT_READ, RunNotes
+from kept.run_notes import NOT_KEPT, NOT_LOCKED, NOT_READ, RunNotes
 from kept.states import Cancelled, Crashed, Failed, Pending, State, StateType
 from kept.store import Entry, Miss
 from kept.transactions import IsolationLevel, Transaction, activate, deactivate, get_transaction
@@ -418,7 +418,10 @@ class RunSteps:
         """Whether runs with the same key are to wait for each other."""
         if self.identity is None or self.rules.policy is None:
             return False
-        return self._isolated() or (self.rules.settings.cache.single_flight and not self.rules.refresh)
+        if self._isolated():
+            return True
+        # The caller of a generator is at work while that is paused, and may wait for another such before it goes on.
+        return self.rules.settings.cache.single_flight and not (self.rules.refresh or self.spec.is_generator)
 
     def _alone(self) -> Steps[State[Any]]:
         """Compute under the lock of the key, unless somebody else has kept the result meanwhile."""
@@ -433,7 +436,7 @@ class RunSteps:
             yield Lock(locks, name, self.run.id)
         except Exception as error:  # what keeps locks is away: that costs computing twice, not the run
             self.write(
-                logging.WARNING,
+                logging.WARNING if self.is_news(NOT_LOCKED, _said(error)) else logging.DEBUG,
                 f"The lock on the key can't be had, so others may compute the same at this moment: {_said(error)}",
             )
             return (yield from self._compute())

@@ -11,13 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 
-from kept.exceptions import LockError
 from kept.utilities.forks import in_forked_child
 from kept.utilities.threads import start
 
 logger = logging.getLogger("kept.locking")
 
 _IDLE_SECONDS = 1.0
+_LONGEST_WAIT = 60.0
 _SIDE_BY_SIDE = 8
 
 
@@ -59,12 +59,10 @@ class _Heart:
 
     def _work(self) -> None:
         while (due := self._due()) is not None:
-            helpers = [threading.Thread(target=self._drain, args=(due,), daemon=True) for _ in due[1:_SIDE_BY_SIDE]]
-            for helper in helpers:
-                helper.start()
-            self._drain(due)
-            for helper in helpers:
-                helper.join()
+            # Not in this thread: a beat that hangs must not hold up those that fall due meanwhile.
+            helpers = [threading.Thread(target=self._drain, args=(due,), daemon=True) for _ in due[:_SIDE_BY_SIDE]]
+            if not sum(map(_starts, helpers)):
+                self._drain(due)
 
     def _due(self) -> list[tuple[Hashable, _Pulse]] | None:
         """The locks whose time has come; None when there have been none for a while."""
@@ -73,9 +71,11 @@ class _Heart:
                 now = time.monotonic()
                 due = [(name, pulse) for name, pulse in self._pulses.items() if pulse.due <= now]
                 if due:
+                    for _, pulse in due:
+                        pulse.due = float("inf")  # till it is given
                     return due
                 self._next = min((pulse.due for pulse in self._pulses.values()), default=now + _IDLE_SECONDS)
-                if not self._changed.wait(self._next - now) and not self._pulses:
+                if not self._changed.wait(min(self._next - now, _LONGEST_WAIT)) and not self._pulses:
                     self._thread = None
                     return None
 
@@ -87,26 +87,35 @@ class _Heart:
                 return
             with pulse.beating:
                 alive = self._pulses.get(name) is pulse and _beats(pulse)
-            pulse.due = time.monotonic() + pulse.every
-            if not alive:
-                with self._changed:
-                    if self._pulses.get(name) is pulse:
-                        del self._pulses[name]
+            with self._changed:
+                pulse.due = time.monotonic() + pulse.every
+                if not alive and self._pulses.get(name) is pulse:
+                    del self._pulses[name]
+                elif pulse.due < self._next:
+                    self._changed.notify()
 
 
 def _beats(pulse: _Pulse) -> bool:
     try:
         return pulse.beat()
-    except LockError as error:
+    except Exception as error:  # whatever it is, other locks are to be kept alive
         logger.debug("A lock can't be renewed for now: %s", error)
         return True  # the server may be back before the lease is over
+
+
+def _starts(helper: threading.Thread) -> bool:
+    try:
+        helper.start()
+    except RuntimeError:  # there can be no more threads
+        return False
+    return True
 
 
 _heart = _Heart()
 
 
 def keep_alive(name: Hashable, every: float, beat: Callable[[], bool]) -> None:
-    """Call `beat()` every so many seconds until it says False, or until `let_go(name)`. It may raise LockError."""
+    """Call `beat()` every so many seconds until it says False, or until `let_go(name)`; again also if it raises."""
     _heart.add(name, _Pulse(every, beat))
 
 

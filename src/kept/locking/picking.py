@@ -41,12 +41,20 @@ def locks_for(store: Store, settings: Settings) -> LockManager:
         return _of_this_machine(store, settings)
     if settings.locking.redis_url:
         return _of_redis(settings.locking.redis_url)
+    check_answers(store)
     if _holds_leases(files, store.location, settings):
         return ObjectLockManager(files)
     if isinstance(files, (Bucket, RemoteFileSystem)):
         _say_once(store.location)
         return _of_this_machine(store, settings)
     return MemoryLockManager()
+
+
+def check_answers(store: Store) -> None:
+    """Raise `LockError` if the store is known not to answer: each of a thousand runs would wait for that anew."""
+    problem = getattr(store.entries, "problem", None)
+    if problem is not None and (error := problem()):
+        raise LockError(str(error))
 
 
 def _of_this_machine(store: Store, settings: Settings) -> LockManager:

@@ -143,6 +143,7 @@ class Sender:
         """Send what an earlier process has left, unless the far store has something newer."""
         for digest in digests:
             self._deliver_blob(digest)
+        wanted: list[Entry] = []
         for entry in entries:
             try:
                 found = self._far.get(entry.key)
@@ -153,7 +154,9 @@ class Sender:
             if isinstance(found, Entry) and found.created >= entry.created:
                 self._near.put([found])
             else:
-                self._deliver([entry])
+                wanted.append(entry)
+        if wanted:  # together, for they may be of one transaction
+            self._deliver(wanted)
 
 
 _registered = False

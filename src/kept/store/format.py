@@ -31,6 +31,9 @@ from kept.store.entry import Entry, Miss
 VERSION = 1
 DELETED = Miss("deleted")
 
+_TEXTS = ("key", "serializer", "parts", "task", "run", "flow_run")
+_TEXTS_OR_NONE = ("fingerprint", "blob", "signature")
+_FAR_OFF = 1e15
 _TRANSACTION = re.compile("[0-9a-f]{24}")
 
 
@@ -77,9 +80,20 @@ def parsed(content: bytes) -> Parsed:
         if header["digest"] != _digest(fields, rest):
             return Parsed(Miss("damaged: the entry does not hold what was kept"), txn, before)
         inline = fields.pop("inline")
-        return Parsed(Entry(payload=rest if inline else None, **fields), txn, before)
+        entry = Entry(payload=rest if inline else None, **fields)
+        return Parsed(entry if _is_sound(entry) else Miss("damaged: its fields are not those of an entry"), txn, before)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return Parsed(Miss("damaged: this is not an entry of kept"))
+
+
+def _is_sound(entry: Entry) -> bool:
+    """Whether the fields are of the types that entries have, and its numbers such that can be reckoned with."""
+    numbers = (entry.created, entry.expires or 0, entry.seconds, entry.size)
+    return (
+        all(isinstance(getattr(entry, name), str) for name in _TEXTS)
+        and all(isinstance(getattr(entry, name), str | None) for name in _TEXTS_OR_NONE)
+        and all(isinstance(number, int | float) and abs(number) < _FAR_OFF for number in numbers)
+    )
 
 
 def manifest(txn: str, paths: Iterable[str]) -> bytes:

@@ -152,6 +152,10 @@ class ReachedEntries:
     def get(self, key: str) -> Entry | Miss:
         return self.reach.ask(self.far.get, key)
 
+    def problem(self) -> StoreError | None:
+        """Why the far store is not to be asked now; None if it may be."""
+        return self.reach.problem()
+
     def put(self, entries: Sequence[Entry]) -> None:
         self.reach.write(self.far.put, entries)
 

@@ -76,6 +76,7 @@ class TieredEntries:
         self._reach = reach or Reach("the store")
         self._find, self._read_only, self._origin = near.find, read_only, origin
         self._said: set[str] = set()
+        self._asking: dict[str, object] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._origin is not None:
@@ -94,17 +95,26 @@ class TieredEntries:
     def get(self, key: str) -> Entry | Miss:
         return self.near(key) or self.ask(key)
 
+    def problem(self) -> StoreError | None:
+        """Why the far store is not to be asked now; None if it may be."""
+        return self._reach.problem()
+
     def ask(self, key: str) -> Entry | Miss:
         """What the far store has now, even if there is a fresh copy; the copy if it does not answer."""
+        mine = self._asking[key] = object()
         try:
             found = self.far.get(key)
         except StoreError as error:
             return self._without_far(self._copy(key, time.time()), error)
+        finally:
+            latest = self._asking.pop(key, None) is mine  # else what was put meanwhile may be newer
         held = self._copy(key, time.time())
         if held is not None and held.own != THEIRS and not _is_newer(found, held.entry):
             if held.own == OURS:
                 self._keep([held.entry], OURS)  # not to be asked about again before long
             return held.entry
+        if not latest:
+            return found
         if isinstance(found, Entry):
             self._keep([found])
         elif held is not None:
@@ -116,6 +126,8 @@ class TieredEntries:
             self._sender.send_entries(entries)
             return
         refusal = self._refusal(entries)
+        for entry in entries:
+            self._asking.pop(entry.key, None)
         if self._keep(entries, OURS if refusal else THEIRS):
             if refusal:
                 self._say("refused", f"{refusal}. What runs compute is kept on this machine only.")
