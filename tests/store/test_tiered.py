@@ -17,8 +17,9 @@ from kept.exceptions import StoreError
 from kept.filesystems import Listed
 from kept.store import Entry, MemoryBlobs, MemoryEntries, Miss, ObjectBlobs, ObjectEntries, Store, opening
 from kept.store.digests import digest_of
+from kept.store.reach import Reach, ReachedBlobs
 from kept.store.tier import TierBlobs, TierEntries
-from kept.store.tiered import Tier, TieredBlobs, TieredEntries, tiered
+from kept.store.tiered import Link, Tier, TieredBlobs, tiered
 from kept.testing import an_entry, check_blobs, check_entries
 from tests.conftest import Lines
 from tests.store.conftest import in_child
@@ -121,8 +122,11 @@ def test_a_tier_stands_in_front_of_any_entries_and_blobs(tmp_path: Path) -> None
     def near() -> Path:
         return tmp_path / str(next(count))
 
-    check_entries(lambda: TieredEntries(TierEntries(near() / "e.sqlite", "there", 10**8), MemoryEntries()))
-    check_blobs(lambda: TieredBlobs(TierBlobs(near() / "blobs", 10**8), MemoryBlobs()))
+    def here() -> Store:
+        return tiered(Store(MemoryEntries(), MemoryBlobs(), "the store", address="there"), Tier(near(), 10**8))
+
+    check_entries(lambda: here().entries)
+    check_blobs(lambda: here().blobs)
 
 
 # --- hits
@@ -189,7 +193,8 @@ def test_a_value_that_changes_while_it_is_sent_and_copied_is_kept_as_it_was_copi
             value[:4] = b"late"
             return super().put(chunks)
 
-    here = TieredBlobs(Changed(tmp_path / "blobs", 10**9), store_of(far).blobs)
+    link = Link(store_of(far), Tier(tmp_path, 10**9), Reach("the store"))
+    here = TieredBlobs(Changed(tmp_path / "blobs", 10**9), ReachedBlobs(link.store.blobs, link.reach), link)
     digest = here.put([memoryview(value)])
     assert digest == digest_of([value], len(value))
     assert {path[-64:]: content for path, content in far.files.items()} == {digest[3:]: bytes(value)}
@@ -423,14 +428,11 @@ def test_what_is_kept_here_only_gives_way_to_what_is_newer(far: Far, tmp_path: P
 
 
 def test_nothing_is_written_to_a_store_that_is_read_only(far: Far, tmp_path: Path, log: Lines) -> None:
-    # As Store says it of stores that are only read.
-    near, blobs = TierEntries(tmp_path / "e.sqlite", "there", 10**8), TierBlobs(tmp_path / "blobs", 10**8)
-    store = store_of(far)
-    here = TieredEntries(near, store.entries, fresh_seconds=0, read_only=True)
-    digest = TieredBlobs(blobs, store.blobs, read_only=True).put([BIG])
-    here.put([an_entry(payload=None, blob=digest)])
+    here = tiered(store_of(far)._replace(read_only=True), Tier(tmp_path, 10**8, 0.0))
+    digest = here.blobs.put([BIG])
+    here.entries.put([an_entry(payload=None, blob=digest)])
     assert far.verbs() == []
-    assert here.get("key") == an_entry(payload=None, blob=digest)
+    assert here.entries.get("key") == an_entry(payload=None, blob=digest)
     assert "kept on this machine only" in log
 
 

@@ -56,7 +56,8 @@ class Sender:
         self._reason = ""
 
     def send_blob(self, digest: str) -> None:
-        """Send a blob that the tier holds for the far store, soon."""
+        """Send a blob that the tier has, soon; it holds it until then."""
+        self._near_blobs.hold(digest, self._near.place)
         self._blobs[digest] = job = self._begin(self._deliver_blob, digest)
         job.add_done_callback(lambda _: self._blobs.pop(digest, None))
 

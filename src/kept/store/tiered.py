@@ -24,7 +24,7 @@ from kept.store.behind import Sender
 from kept.store.digests import digest_of, size_of
 from kept.store.entry import Entry, Miss
 from kept.store.opening import Store, why_not_embedded
-from kept.store.protocols import Blobs, Entries
+from kept.store.protocols import Entries
 from kept.store.reach import Reach, ReachedBlobs, ReachedEntries, causes, is_refused
 from kept.store.tier import OURS, THEIRS, UNSENT, Held, TierBlobs, TierEntries
 from kept.utilities.forks import in_forked_child
@@ -49,39 +49,34 @@ class Tier(NamedTuple):
     """Whether what is put is sent to the far store later, while the program goes on."""
 
 
+class Link(NamedTuple):
+    """What entries and blobs with copies nearby have in common."""
+
+    store: Store
+    """The far store."""
+    tier: Tier
+    reach: Reach
+    """What is known of whether the far store answers."""
+    sender: Sender | None = None
+    """Who sends what is put, later; None: it is sent at once."""
+
+
 class TieredEntries:
     """Entries of a far store, with copies nearby.
 
     Arguments:
         near: the copies.
         far: where the entries are.
-        reach: what is known of whether the far store answers; the same for its blobs.
-        fresh_seconds: for how long a copy is used before the far store is asked again.
-        sender: who sends what is put, later; None: it is sent at once.
-        read_only: whether what is put never gets there.
     """
 
-    def __init__(
-        self,
-        near: TierEntries,
-        far: Entries,
-        reach: Reach | None = None,
-        fresh_seconds: float = 300.0,
-        sender: Sender | None = None,
-        *,
-        read_only: bool = False,
-        origin: tuple[Store, Tier] | None = None,
-    ) -> None:
-        self._near, self.far, self._fresh, self._sender = near, far, fresh_seconds, sender
-        self._reach = reach or Reach("the store")
-        self._find, self._read_only, self._origin = near.find, read_only, origin
+    def __init__(self, near: TierEntries, far: Entries, link: Link) -> None:
+        self._near, self._find, self.far, self._link = near, near.find, far, link
+        self._reach, self._sender, self._fresh = link.reach, link.sender, link.tier.fresh_seconds
         self._said: set[str] = set()
         self._asking: dict[str, object] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._origin is not None:
-            return (_arrived, (*self._origin, "entries"))
-        return (type(self), (self._near, self.far, None, self._fresh))
+        return (_arrived, (self._link.store, self._link.tier, "entries"))
 
     def near(self, key: str) -> Entry | None:
         """What is known of `key` without asking afar: quick; None if that has to be asked. Raises `StoreError`."""
@@ -138,7 +133,7 @@ class TieredEntries:
 
     def _refusal(self, entries: Sequence[Entry]) -> StoreError | None:
         """Put the entries afar; why the store does not take them, or None. Raises `StoreError` for other trouble."""
-        if self._read_only:
+        if self._link.store.read_only:
             return StoreError("nothing is written there, as KEPT_RESULTS_READ_ONLY or read_only of its block says")
         if any(entry.blob in _withheld for entry in entries):
             return StoreError("it has not taken the payload")
@@ -214,32 +209,14 @@ class TieredBlobs:
     Arguments:
         near: the copies.
         far: where the blobs are.
-        reach: what is known of whether the far store answers; the same for its entries.
-        place: the number of the far store in the tier.
-        sender: who sends what is put, later; None: it is sent at once.
-        read_only: whether what is put never gets there.
     """
 
-    def __init__(
-        self,
-        near: TierBlobs,
-        far: Blobs,
-        reach: Reach | None = None,
-        place: int = 0,
-        sender: Sender | None = None,
-        *,
-        read_only: bool = False,
-        origin: tuple[Store, Tier] | None = None,
-    ) -> None:
-        self._near, self._place, self._sender, self._read_only = near, place, sender, read_only
-        self._reach = reach or Reach("the store")
-        self.far = far if isinstance(far, ReachedBlobs) else ReachedBlobs(far, self._reach)
-        self._origin = origin
+    def __init__(self, near: TierBlobs, far: ReachedBlobs, link: Link) -> None:
+        self._near, self.far, self._link = near, far, link
+        self._reach, self._sender, self._read_only = link.reach, link.sender, link.store.read_only
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._origin is not None:
-            return (_arrived, (*self._origin, "blobs"))
-        return (type(self), (self._near, self.far.far))
+        return (_arrived, (self._link.store, self._link.tier, "blobs"))
 
     def put(self, chunks: Sequence[bytes | memoryview]) -> str:
         if self._sender is None and not self._read_only and (problem := self._reach.problem()):
@@ -253,7 +230,6 @@ class TieredBlobs:
             logger.warning("No copy of a large result can be kept nearby: %s", error)
             return self.far.put(chunks)
         if self._sender is not None:
-            self._near.hold(digest, self._place)
             self._sender.send_blob(digest)
         elif not self._read_only:
             with self._near.lent(digest) as file:
@@ -377,13 +353,12 @@ def tiered(store: Store, tier: Tier) -> Store:
         return store._replace(entries=far, blobs=far_blobs, address="")
     near = TierEntries(tier.path / "entries.sqlite", store.address, tier.size // 10)
     near_blobs = TierBlobs(tier.path / "blobs", tier.size - tier.size // 10)
-    read_only = store.read_only
-    behind = tier.write_behind and not read_only
+    behind = tier.write_behind and not store.read_only
     sender = Sender(near, near_blobs, far, far_blobs, store.location) if behind else None
-    origin = (store, tier)
+    link = Link(store, tier, reach, sender)
     return store._replace(
-        entries=TieredEntries(near, far, reach, tier.fresh_seconds, sender, read_only=read_only, origin=origin),
-        blobs=TieredBlobs(near_blobs, far_blobs, reach, near.place, sender, read_only=read_only, origin=origin),
+        entries=TieredEntries(near, far, link),
+        blobs=TieredBlobs(near_blobs, far_blobs, link),
         shared=True,
         address="",
     )
