@@ -183,6 +183,24 @@ def test_what_is_not_a_function_can_not_be_decorated(decorator: Any) -> None:
         decorator("my name")
 
 
+@pytest.mark.parametrize("outer", [task, flow])
+@pytest.mark.parametrize("inner", [task, flow])
+def test_what_is_decorated_already_runs_below_with_options_of_its_own(outer: Any, inner: Any) -> None:
+    below = inner(name="below")(lambda x: x + 1)
+    above = outer(name="above")(below)
+    assert (above.name, below.name) == ("above", "below")
+    assert above(1) == 2
+
+
+@pytest.mark.parametrize("decorator", [task, flow])
+def test_a_function_may_have_any_attributes(decorator: Any) -> None:
+    def one() -> int:
+        return 1
+
+    one.spec = "of the user's own"  # type: ignore[attr-defined]
+    assert decorator(one)() == 1
+
+
 @pytest.mark.parametrize("decorator", [task, flow])
 @pytest.mark.parametrize("kind", [classmethod, staticmethod])
 def test_what_stands_in_a_class_or_static_method_has_to_be_a_function(decorator: Any, kind: Any) -> None:

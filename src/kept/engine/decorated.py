@@ -102,11 +102,11 @@ class Decorated(Generic[P, R]):
         raise NotImplementedError
 
     def _set(self, fn: Callable[..., Any], options: Options) -> None:
+        functools.update_wrapper(cast(Any, self), fn)  # first: a function, or a task below, may have a `spec` of its own
         self.spec = self._new_spec(fn, options)
         for sentence in contradictions(self.spec):
             kind = self._label[1:]
             logging.getLogger(f"kept.{kind}s").warning("%s %r %s", kind.capitalize(), self.spec.name, sentence)
-        functools.update_wrapper(cast(Any, self), fn)
 
     def _with(self: Self, options: Mapping[str, Any]) -> Self:
         twin: Self = object.__new__(type(self))
