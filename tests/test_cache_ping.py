@@ -45,6 +45,13 @@ def test_a_server_whose_create_races_is_told_to_need_redis(s3: S3, tmp_path: Pat
     assert known["guarantees"]["conditional_create"] is False
 
 
+def test_where_redis_is_named_it_is_said_to_have_the_locks(quick_s3: S3, tmp_path: Path) -> None:
+    named = {**quick_s3.environment, "KEPT_LOCKING_REDIS_URL": "redis://:secret@127.0.0.1:1/0"}
+    done, steps = ping(tmp_path, f"s3://{quick_s3.bucket()}", **named)
+    assert steps["single flight"].startswith("ok      between machines, by the Redis server of KEPT_LOCKING_REDIS_URL")
+    assert "secret" not in done.out + done.err
+
+
 def test_a_server_that_keeps_its_promises_is_told_to_hold_leases(quick_s3: S3, tmp_path: Path) -> None:
     with FaultProxy(quick_s3, atomic=True) as proxy:
         done, steps = ping(tmp_path, f"s3://{quick_s3.bucket()}", **proxy.environment)

@@ -46,6 +46,7 @@ def ping(
 
 def _steps(store: Store, settings: Settings) -> Iterator[Step]:
     files = store.bare.filesystem if store.bare is not None else None
+    redis = bool(settings.locking.redis_url)
     if isinstance(files, Bucket):
-        return examined_bucket(files, Path(settings.home) / "guarantees.json")
-    return examined_store(store) if files is None else examined_files(files)
+        return examined_bucket(files, Path(settings.home) / "guarantees.json", redis)
+    return examined_store(store) if files is None else examined_files(files, redis)

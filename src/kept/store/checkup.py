@@ -17,6 +17,8 @@ from kept.store.selftest import Guarantees, examine, known_guarantees
 
 _CONTENT = b"written by `kept cache ping`, which deletes it"
 _NEEDS_REDIS = "between machines it needs Redis: set KEPT_LOCKING_REDIS_URL to redis://host:port/0 on all of them"
+_BY_LEASES = "between machines, by leases in the bucket"
+_BY_REDIS = "between machines, by the Redis server of KEPT_LOCKING_REDIS_URL, which is not tried here"
 _FIRST = ("server", "credentials", "bucket", "read")
 _KINDS = {"credentials": "credentials", "bucket": "bucket", "denied": "read", "missing": ""}
 
@@ -31,11 +33,12 @@ class Step(NamedTuple):
     """How it went, or what is wrong and what to do."""
 
 
-def examined_bucket(bucket: Bucket, memory: Path) -> Iterator[Step]:
+def examined_bucket(bucket: Bucket, memory: Path, redis: bool = False) -> Iterator[Step]:
     """Ask the server of a bucket who one is, whether the bucket is there, and what it does.
 
     Arguments:
         memory: the file that remembers what the server guarantees; it is asked anew.
+        redis: whether a Redis server is named, which then has the locks.
     """
     began = time.perf_counter()
     trouble = bucket.knock()
@@ -46,14 +49,14 @@ def examined_bucket(bucket: Bucket, memory: Path) -> Iterator[Step]:
             return
         yield Step(name, True, f"answers in {waited:.0f} ms" if name == "server" else "")
     yield from _verbs(bucket)
-    yield from _guaranteed(lambda: known_guarantees(bucket, memory, anew=True))
+    yield from _guaranteed(lambda: known_guarantees(bucket, memory, anew=True), redis)
 
 
-def examined_files(files: Any) -> Iterator[Step]:
+def examined_files(files: Any, redis: bool = False) -> Iterator[Step]:
     """Ask any file system what it does."""
     yield from _verbs(files)
     if all(callable(getattr(files, verb, None)) for verb in ("create_path", "replace_path", "tagged_path")):
-        yield from _guaranteed(lambda: examine(files))
+        yield from _guaranteed(lambda: examine(files), redis)
 
 
 def examined_store(store: Store) -> Iterator[Step]:
@@ -71,7 +74,7 @@ def examined_store(store: Store) -> Iterator[Step]:
     yield _step("delete", lambda: store.entries.delete([key]))
 
 
-def _guaranteed(ask: Callable[[], Guarantees]) -> Iterator[Step]:
+def _guaranteed(ask: Callable[[], Guarantees], redis: bool) -> Iterator[Step]:
     """What a server was seen to guarantee; what it does not is no failure."""
     try:
         found = ask()
@@ -83,7 +86,7 @@ def _guaranteed(ask: Callable[[], Guarantees]) -> Iterator[Step]:
         ("replace once", found.conditional_replace, "of many at once, one replaces", "there is no such replacing"),
         ("read at once", found.read_after_write, "what was written", "what was written is seen later, not at once"),
         ("transactions", found.transactions, "several results become visible together", "not seen as a whole"),
-        ("single flight", found.leases, "between machines, by leases in the bucket", _NEEDS_REDIS),
+        ("single flight", redis or found.leases, _BY_REDIS if redis else _BY_LEASES, _NEEDS_REDIS),
     ):
         yield Step(name, kept or None, yes if kept else no)
 
