@@ -102,7 +102,7 @@ class Decorated(Generic[P, R]):
         raise NotImplementedError
 
     def _set(self, fn: Callable[..., Any], options: Options) -> None:
-        functools.update_wrapper(cast(Any, self), fn)  # first: a function, or a task below, may have a `spec` of its own
+        functools.update_wrapper(cast(Any, self), fn)  # first: what is wrapped may have a `spec`, too
         self.spec = self._new_spec(fn, options)
         for sentence in contradictions(self.spec):
             kind = self._label[1:]
