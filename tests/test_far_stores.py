@@ -189,7 +189,7 @@ def test_an_outage_is_told_twice_by_tasks_and_as_a_whole_by_the_flow(log: Lines)
     assert doubled() == [2 * x for x in range(50)]
     assert len(log.having("WARNING", "is not used: the store can't be read", "nobody answers")) == 2
     assert len(log.having("ERROR", "The result was not kept", "nobody answers")) == 2
-    (line,) = log.having("WARNING", "Flow run", "The store s3://somewhere gave trouble")
+    (line,) = log.having("WARNING", "Flow run", "The store Down gave trouble")
     assert "looked up or read: 50; results that were not kept: 50." in line
     assert "The first time: " in line and "nobody answers" in line
 

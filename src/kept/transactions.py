@@ -17,8 +17,9 @@ from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
 from kept.context import FlowRunContext, new_id
-from kept.exceptions import ConfigurationError, LockLostError, RollBack
+from kept.exceptions import ConfigurationError, LockLostError, RollBack, StoreError
 from kept.results import ResultRecord, ResultStore, get_result_store
+from kept.run_notes import NOT_KEPT
 from kept.store.completing import completed
 from kept.store.entry import Entry
 from kept.utilities.effects import ASYNC, PLAIN, Call, Io, Lock, drive, drive_async
@@ -80,6 +81,7 @@ class BaseTransaction:
         "_ended",
         "_entries",
         "_named",
+        "_refusal",
         "_values",
         "children",
         "commit_mode",
@@ -130,6 +132,7 @@ class BaseTransaction:
         self._ended = False
         self._entries: list[Entry] = []
         self._named = False
+        self._refusal: StoreError | None = None
         self._values: dict[str, Any] = {}
 
     @classmethod
@@ -192,7 +195,10 @@ class BaseTransaction:
         if self._ended:
             return
         if self.key is not None and self.store is not None and self.write_on_commit:
-            self._entries = [self.store.pack(value, self.key)]
+            try:
+                self._entries = [self.store.pack(value, self.key)]
+            except StoreError as error:  # told where it would have been published
+                self._refusal = error
         self.on_rollback_hooks += on_rollback_hooks or []
         self.on_commit_hooks += on_commit_hooks or []
 
@@ -217,7 +223,7 @@ class BaseTransaction:
         try:
             if self.locks is not None and self.store is not None and self.store.slow:
                 self.over = yield Io(self.store.tags, (self.locks, self.key, False), True)
-            if self._named and not self.overwrite and (yield from self._ask("exists")):
+            if self._named and not self.overwrite and (yield from self._is_kept()):
                 self.state = TransactionState.COMMITTED
                 self._ended = True
         except BaseException:
@@ -239,6 +245,14 @@ class BaseTransaction:
             around = around.parent
         return around is not None
 
+    def _is_kept(self) -> Steps[bool]:
+        """Whether the store has the key; False, which is told, if it does not answer."""
+        try:
+            return bool((yield from self._ask("exists")))
+        except StoreError as error:
+            self.logger.warning("Whether transaction %r is done can't be looked up, so it goes on: %s", self.key, error)
+            return False
+
     def _ask(self, verb: str) -> Steps[Any]:
         """What the store says about the key."""
         assert self.store is not None
@@ -254,13 +268,7 @@ class BaseTransaction:
     def ending(self, error: BaseException | None) -> Steps[bool]:
         """The end of the block, by `error` if there is one; whether that was a `RollBack`, which goes no further."""
         try:
-            if error is None:
-                try:
-                    yield from self.finishing()
-                except LockLostError as lost:
-                    self.logger.error("Transaction %r was rolled back: %s", self.key, lost)
-            else:
-                yield from self.rolling_back()
+            yield from self.finishing() if error is None else self.rolling_back()
             return isinstance(error, RollBack)
         finally:
             self._leave()
@@ -277,7 +285,7 @@ class BaseTransaction:
     def finishing(
         self, entry: Entry | None = None, on_rollback: Iterable[Hook] = (), on_commit: Iterable[Hook] = ()
     ) -> Steps[None]:
-        """End it: commit, or wait for the transaction around. Raises `StoreError` if nothing could be published.
+        """End it: commit, or wait for the transaction around. Raises what the store says to a task's result.
 
         Arguments:
             entry: a packed result to publish.
@@ -335,22 +343,31 @@ class BaseTransaction:
         members = self._end()
         cancelled = None
         published: list[tuple[ResultStore, list[Entry]]] = []
+        staged = _by_store(members)
         try:
+            for member in members:
+                if member._refusal is not None:
+                    raise member._refusal
             if self.locks is not None and self._entries:
                 yield from still_held(self.locks, self.key, self.holder)
-            for store, entries in _by_store(members):
+            for store, entries in staged:
                 if store.slow:
                     cancelled = (yield Io(store.publish, (entries, self.over), True, counts=True)) or cancelled
                 else:
                     store.publish(entries)
                 published.append((store, entries))
-        except BaseException:
+        except BaseException as error:
             for store, entries in published:
                 yield from self._retracting(store, entries)
             # What a task did is done, whether or not its result could be kept; what the user opened in it is not.
             for lost in reversed(self.children) if self.of_task else (self,):
                 yield from lost.rolling_back()
-            raise
+            if self.of_task or not isinstance(error, Exception):
+                raise
+            # Trouble with a store never ends the run: `is_rolled_back()` tells those who want to know.
+            self.logger.error("Transaction %r was rolled back, for it could not be committed: %s", self.key, error)
+            _note_not_kept(staged, error)
+            return False
         for store, _ in published:
             if store.slow and not _ends_later():
                 yield from self._sending(store)
@@ -432,8 +449,8 @@ class Transaction(BaseTransaction):
     def commit(self) -> bool:
         """Publish everything staged here and inside, in one step per store; then run the commit hooks.
 
-        Raises:
-            StoreError: the store refused, so this was rolled back.
+        Returns:
+            Whether that was done. If a store refused, which the log tells, this was rolled back.
         """
         return drive(self.committing(), PLAIN)
 
@@ -493,6 +510,14 @@ def still_held(locks: Any, key: str | None, holder: str) -> Steps[None]:
             f"another run took over the key {key!r}, because this one gave no sign of life for longer than "
             "KEPT_LOCKING_LEASE_SECONDS; what that one keeps is left as it is"
         )
+
+
+def _note_not_kept(staged: list[tuple[ResultStore, list[Entry]]], error: Exception) -> None:
+    """Count in the summary of the flow run around what a commit that failed should have kept."""
+    around = FlowRunContext.get()
+    if around is not None:
+        for store, entries in staged:
+            around.notes.trouble(NOT_KEPT, store.location, str(error), len(entries))
 
 
 def _named(kind: type[E], value: Any) -> E:
