@@ -657,8 +657,18 @@ def test_processes_log_through_the_handlers_and_levels_of_the_program(tmp_path: 
 # -- what is left
 
 
+@pytest.fixture(autouse=True)
+def others() -> None:
+    """Servers of other tests, which run until the last one ends, are no processes of ours."""
+    _others[:] = [child.pid for child in psutil.Process().children()]
+
+
+_others: list[int] = []
+
+
 def children() -> list[int]:
-    return [child.pid for child in psutil.Process().children(recursive=True)]
+    ours = [child for child in psutil.Process().children() if child.pid not in _others]
+    return [child.pid for one in ours for child in (one, *one.children(recursive=True))]
 
 
 def test_a_process_that_is_killed_takes_only_its_own_run_with_it(log: Lines) -> None:

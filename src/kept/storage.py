@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from kept.store import ObjectBlobs, ObjectEntries, Store, open_store
 from kept.store.addresses import SCHEMES, Address
 from kept.store.bucket import Bucket, bucket_at
 from kept.store.digests import digest_of
+from kept.utilities.forks import not_while_forking
 
 PLACES = (
     "a path, a URL such as s3://bucket/folder, a saved block as type/name, a filesystem such as "
@@ -73,7 +75,15 @@ class Wishes(NamedTuple):
 
 
 def _ready(store: Store, wishes: Wishes, settings: Settings) -> Store:
-    """The store with all around it that is wished for."""
+    """The store with all around it that is wished for: the same one for two threads that ask first at one moment."""
+    with _making:
+        return _made(store, wishes, settings)
+
+
+_making = not_while_forking(threading.Lock())
+
+
+def _made(store: Store, wishes: Wishes, settings: Settings) -> Store:
     store = guarded_store(store, wishes)._replace(ready=True)
     if not store.address:
         return store
