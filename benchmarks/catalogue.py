@@ -277,7 +277,7 @@ CASES: tuple[Case, ...] = (
             Row(figure="warm", title="... again, from the local tier", unit="us", budget=60e-6),
             Row(figure="embedded", title="... the same hit in the store of this machine", unit="us"),
         ),
-        sizes={"kept": {"keys": 200}, "prefect-aws": {"keys": 60}},
+        sizes={"kept": {"keys": 200}, "prefect-aws": {"keys": 45}},
     ),
     Case(
         name="far_miss",
@@ -287,20 +287,20 @@ CASES: tuple[Case, ...] = (
             Row(figure="call", title="small miss, result kept in S3", unit="ms"),
             Row(figure="requests", title="... requests for one miss", unit="n"),
         ),
-        sizes={"kept": {"batches": 10, "calls": 10}, "prefect-aws": {"batches": 4, "calls": 10}},
+        sizes={"kept": {"batches": 10, "calls": 10}, "prefect-aws": {"batches": 3, "calls": 10}},
     ),
     Case(
         name="far_map",
         how="far",
         group="far",
         rows=(
-            Row(figure="cold", title="map over 1,000 results kept in S3 (Prefect: scaled from 200)", unit="s"),
+            Row(figure="cold", title="map over 1,000 results kept in S3 (Prefect: scaled from 100)", unit="s"),
             Row(figure="limit", title="... all of them by the bare client, as many at once as goes best", unit="s"),
             Row(figure="times", title="... map over the greater of that and a second", unit="x", budget=1.1),
             Row(figure="warm", title="... again, from the local tier (Prefect: from S3)", unit="s"),
             Row(figure="embedded", title="... the same from the store of this machine", unit="s"),
         ),
-        sizes={"kept": {"keys": 1_000, "repeats": 3}, "prefect-aws": {"keys": 200, "repeats": 1}},
+        sizes={"kept": {"keys": 1_000, "repeats": 3}, "prefect-aws": {"keys": 100, "repeats": 1}},
     ),
     Case(
         name="far_load",

@@ -11,6 +11,7 @@ import datetime
 import os
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +29,7 @@ _NAMES = [*dict.fromkeys(c.group for c in CASES), *(c.name for c in CASES)]
 
 def main() -> int:
     """Set up, measure, write; 1 if anything could not be measured."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))  # what was started is ended all the same
     options = _options()
     options.envs.mkdir(parents=True, exist_ok=True)
     far = any(case.how == "far" for case in options.cases)
