@@ -19,7 +19,6 @@ import pytest
 
 from kept import flow, task, transaction
 from kept.cache_policies import INPUTS, TASK_SOURCE
-from kept.exceptions import StoreError
 from kept.filesystems import LocalFileSystem
 from kept.results import ResultStore
 from kept.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
@@ -279,7 +278,7 @@ def test_a_lock_that_is_gone_does_not_fail_the_run(home: Path, log: Any) -> None
         return x
 
     assert step(1) == 1
-    assert "The lock on the key can't be given back" in log
+    assert "The result was not kept: its lock is gone" in log
 
 
 def test_an_empty_storage_key_is_told_and_blocks_nothing(tmp_path: Path, log: Any) -> None:
@@ -439,7 +438,7 @@ class Broken:
 def test_a_transaction_that_can_not_note_that_it_was_done_is_rolled_back_with_all_inside(tmp_path: Path) -> None:
     undone = []
     store = ResultStore(result_storage=Broken(), metadata_storage=tmp_path)
-    with pytest.raises(StoreError), transaction(key="done", store=store) as outer:
+    with transaction(key="done", store=store) as outer:
         outer.on_rollback_hooks.append(lambda _: undone.append("outer"))
         with transaction() as inner:
             inner.on_rollback_hooks.append(lambda _: undone.append("inner"))

@@ -507,8 +507,8 @@ def still_held(locks: Any, key: str | None, holder: str) -> Steps[None]:
         ) from error
     if not held:
         raise LockLostError(
-            f"another run took over the key {key!r}, because this one gave no sign of life for longer than "
-            "KEPT_LOCKING_LEASE_SECONDS; what that one keeps is left as it is"
+            f"its lock is gone, and another run took over the key {key!r}, or may have: this one gave no sign of life "
+            "for longer than KEPT_LOCKING_LEASE_SECONDS, or the lock was removed. What is kept there is left as it is"
         )
 
 
