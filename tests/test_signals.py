@@ -25,6 +25,11 @@ from kept.cache_policies import INPUTS
 def ready():
     print("ready", flush=True)
 
+def nap():
+    # One long sleep would not be ended by a signal that comes in the moment before it begins.
+    for _ in range(6000):
+        time.sleep(0.1)
+
 def crashed(flow, run, state):
     print("hook:", state.type.value, "|", state.message)  # not flushed: that is for the end of the process to do
 """
@@ -85,7 +90,7 @@ SYNC = """
     @flow(on_crashed=[crashed])
     def f():
         ready()
-        time.sleep(600)
+        nap()
 
     f()
 """
@@ -101,7 +106,7 @@ BLOCKED = """
     @flow(on_crashed=[crashed])
     async def f():
         ready()
-        time.sleep(600)
+        nap()
 
     asyncio.run(f())
 """
@@ -109,7 +114,7 @@ IN_A_TASK = """
     @task
     def step():
         ready()
-        time.sleep(600)
+        nap()
 
     @flow(on_crashed=[crashed])
     def f():
@@ -171,7 +176,7 @@ def test_a_second_ctrl_c_does_not_break_into_the_clean_up(program: Any) -> None:
         @flow(on_crashed=[slow])
         def f():
             ready()
-            time.sleep(600)
+            nap()
 
         f()
     """)
@@ -187,12 +192,12 @@ def test_a_third_one_does(program: Any) -> None:
             ready()
             time.sleep(0.5)
             ready()
-            time.sleep(600)
+            nap()
 
         @flow(on_crashed=[slow])
         def f():
             ready()
-            time.sleep(600)
+            nap()
 
         f()
     """)
@@ -205,7 +210,7 @@ def test_sigterm_in_a_task_outside_of_flows(program: Any) -> None:
         @task
         def step():
             ready()
-            time.sleep(600)
+            nap()
 
         step()
     """)
@@ -221,7 +226,7 @@ def test_a_handler_of_the_users_is_theirs_to_call(program: Any) -> None:
         @flow(on_crashed=[crashed])
         def f():
             ready()
-            time.sleep(600)
+            nap()
 
         f()
     """)
@@ -251,7 +256,7 @@ def test_what_was_kept_stays_what_was_staged_is_rolled_back_and_locks_are_given_
         def locked(x):
             if "again" not in os.environ:
                 ready()
-                time.sleep(600)
+                nap()
             return x
 
         @flow
@@ -404,7 +409,7 @@ def test_sigterm_between_tasks_outside_of_flows_ends_the_process(program: Any) -
         step()
         print("after")
         ready()
-        time.sleep(600)
+        nap()
     """)
     assert running.process.stdout.readline() == "after\n"
     status, out, err = running.send(signal.SIGTERM)
@@ -419,7 +424,7 @@ def test_sigterm_in_a_forked_child_of_a_flow_is_the_childs(program: Any) -> None
             child = os.fork()
             if not child:
                 os.write(tell, b"!")
-                time.sleep(600)
+                nap()
                 os._exit(0)
             os.read(told, 1)
             os.kill(child, signal.SIGTERM)
