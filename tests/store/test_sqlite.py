@@ -8,6 +8,7 @@ import subprocess
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 from blake3 import blake3
 
@@ -373,11 +374,7 @@ def test_a_store_that_is_dropped_closes_its_file(tmp_path: Path) -> None:
     entries.put([an_entry()])
     del entries
     gc.collect()
-    assert not any("entries.sqlite" in os.readlink(f"/proc/self/fd/{fd}") for fd in _descriptors())
-
-
-def _descriptors() -> list[str]:
-    return [fd for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
+    assert [file.path for file in psutil.Process().open_files() if file.path.startswith(str(tmp_path))] == []
 
 
 def test_parent_and_forked_child_both_go_on_and_lose_nothing(entries: SqliteEntries) -> None:
