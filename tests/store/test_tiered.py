@@ -307,7 +307,7 @@ def test_a_store_that_is_back_is_used_again_and_said_once(
 ) -> None:
     here = machine(far, tmp_path)
     far.trouble["all"] = TimeoutError("too late")
-    clock = time.monotonic()
+    clock = float(int(time.monotonic()) + 1)  # whole, so that sums of halves are exact
     monkeypatch.setattr(time, "monotonic", lambda: clock)
     pauses = []
     for _ in range(7):

@@ -113,7 +113,7 @@ class TierEntries:
     def put(self, entries: Sequence[Entry], own: int = THEIRS) -> None:
         """Keep copies, as of now. Raises `StoreError`."""
         now = time.time()
-        rows = [(self._hash(entry.key), record_of(entry), now, own, self.place, os.getpid()) for entry in entries]
+        rows = [(self._hash(entry.key), record_of(entry), now, now, own, self.place, os.getpid()) for entry in entries]
         self._database.write(_PUT, rows)
         if self._gauge.is_due(sum(len(row[1]) for row in rows)):
             self._trim()

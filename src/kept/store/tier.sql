@@ -22,8 +22,9 @@ CREATE INDEX IF NOT EXISTS unsent ON entry (place) WHERE own = 2;
 SELECT CAST(record AS BLOB), fetched, used, own FROM entry WHERE hash = ?;
 
 -- name: put
-INSERT INTO entry (hash, record, fetched, used, own, place, pid) VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6)
-ON CONFLICT (hash) DO UPDATE SET record = ?2, fetched = ?3, used = ?3, own = ?4, pid = ?6;
+INSERT INTO entry (hash, record, fetched, used, own, place, pid) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (hash) DO UPDATE SET
+    record = excluded.record, fetched = excluded.fetched, used = excluded.used, own = excluded.own, pid = excluded.pid;
 
 -- name: use
 UPDATE entry SET used = ? WHERE hash = ?;
