@@ -21,6 +21,7 @@ from kept.cache_policies import INPUTS
 from kept.context import FlowRunContext
 from kept.engine.stopping import new_stop, raise_in
 from kept.exceptions import ConfigurationError, MissingContextError
+from kept.filesystems import LocalFileSystem
 from kept.futures import wait
 from kept.history import open_recorder
 from kept.settings import (
@@ -561,3 +562,19 @@ def test_a_stop_that_comes_when_a_run_has_ended_loses_neither_its_future_nor_its
         raise_in(threads[0], new_stop())  # it waits for the next run
         assert runner.submit(same, {"x": [3]}).result(10) == [3]
         assert future.result() == 1
+
+
+def test_a_runner_on_other_machines_refuses_results_that_only_this_one_has(tmp_path: Path) -> None:
+    class Elsewhere(ThreadPoolTaskRunner):
+        other_machines = True
+
+    @task(cache_policy=INPUTS)
+    def step(x: int) -> int:
+        return x
+
+    with Elsewhere() as runner:
+        with pytest.raises(ConfigurationError, match="'step' keeps its results in .* which only this machine has"):
+            runner.submit(step, {"x": 1})
+        shared = step.with_options(result_storage=LocalFileSystem(basepath=tmp_path))
+        assert runner.submit(shared, {"x": 1}).result() == 1
+        assert runner.submit(step.with_options(persist_result=False), {"x": 2}).result() == 2

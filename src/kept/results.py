@@ -291,6 +291,8 @@ class ResultStore:
         """Whether other processes of this machine see the payloads. What a user's own file system does is not known."""
         self.refusal = self._refusal(storage.accepts or entries.accepts)
         """Why what this serializer writes is not kept; empty if it is."""
+        self.private = storage.private or entries.private
+        """Whether nobody but this machine has what is kept."""
         self.lock_manager = lock_manager
         self._place_of_keys = entries
         self.slow = storage.slow or entries.slow

@@ -7,9 +7,13 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
+from kept.context import FlowRunContext
 from kept.engine.mapping import each_call
+from kept.engine.plan import flow_rules, task_rules
+from kept.engine.spec import TaskSpec
 from kept.exceptions import ConfigurationError, MissingContextError
 from kept.futures import KeptFuture, KeptFutureList
+from kept.settings import get_current_settings
 
 F = TypeVar("F", bound=KeptFuture[Any])
 _FEW = 8
@@ -32,6 +36,8 @@ class TaskRunner(Generic[F]):
 
     is_over = False
     """Whether the runner has given back what it held."""
+    other_machines = False
+    """Whether its runs may be on other machines, which see no results that only this one has."""
 
     def duplicate(self) -> TaskRunner[F]:
         """A fresh runner with the same options; each flow run gets one of its own."""
@@ -74,6 +80,19 @@ class TaskRunner(Generic[F]):
             raise MissingContextError(
                 f"{task.spec.name!r} can't be submitted here: the flow run that this code belongs to is over, and its "
                 "task runner with it. Use .delay for what may outlive its flow."
+            )
+        if self.other_machines:
+            self._check_reach(task)
+
+    def _check_reach(self, task: Runnable) -> None:
+        """Raise `ConfigurationError` if the results of the task are kept where other machines don't see them."""
+        rules_of = task_rules if isinstance(task.spec, TaskSpec) else flow_rules
+        rules = rules_of(task.spec, get_current_settings(), FlowRunContext.get())
+        if rules.persist and rules.store is not None and rules.store.private:
+            raise ConfigurationError(
+                f"{task.spec.name!r} keeps its results in {rules.store.location}, which only this machine has, and "
+                f"{type(self).__name__} runs it on others. Name a place that all of them reach, as in "
+                "result_storage='s3://bucket/folder' or KEPT_RESULTS_DEFAULT_STORAGE."
             )
 
 
