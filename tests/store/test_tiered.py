@@ -599,7 +599,6 @@ def test_what_was_kept_together_and_left_behind_is_seen_together(far: Far, tmp_p
     far.write_path = some  # type: ignore[method-assign]
     assert machine(far, tmp_path, write_behind=True, fresh_seconds=3).entries.flush() == 3
     assert not any(isinstance(store_of(far).entries.get(f"k{number}"), Entry) for number in range(3))
-    far.write_path = write  # type: ignore[method-assign]  # they are sent when the process ends
 
 
 def test_what_was_left_behind_does_not_replace_what_is_newer(far: Far, tmp_path: Path) -> None:
