@@ -23,6 +23,10 @@ T = TypeVar("T")
 _log = logging.getLogger("kept.futures")
 
 
+_NAP = 0.5
+"""Seconds."""
+
+
 class KeptFuture(Handle, Generic[R]):
     """The result of a task run that may not have ended yet. Runners subclass it."""
 
@@ -186,7 +190,11 @@ class KeptConcurrentFuture(KeptFuture[R]):
             asleep.release()
 
         self.add_done_callback(wake)
-        if not asleep.acquire(timeout=-1 if timeout is None else min(max(timeout, 0), threading.TIMEOUT_MAX)):
+        if timeout is None:
+            # In naps: a signal that comes in the moment before a wait begins is heard only when that wait is over.
+            while not asleep.acquire(timeout=_NAP):
+                pass
+        elif not asleep.acquire(timeout=min(max(timeout, 0), threading.TIMEOUT_MAX)):
             with contextlib.suppress(ValueError):  # it ended at this moment
                 self._callbacks.remove(wake)
 
