@@ -471,5 +471,18 @@ def test_a_timeout_that_comes_as_the_call_ends_leaves_no_alarm_behind() -> None:
         assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
+def test_an_alarm_that_comes_while_the_handler_is_given_back_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, change = signal.getsignal(signal.SIGALRM), signal.signal
+
+    def change_late(number: int, handler: Any) -> Any:
+        if handler is before:
+            signal.raise_signal(signal.SIGALRM)
+        return change(number, handler)
+
+    monkeypatch.setattr(signal, "signal", change_late)
+    drive(asked_within(time.sleep, 0, FOREVER))
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
 def asked_within(fn: Any, argument: float, seconds: float) -> Any:
     return (yield Call(fn, (argument,), {}, seconds))

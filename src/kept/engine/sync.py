@@ -69,9 +69,12 @@ def _with_alarm(seconds: float, stop: type[Stop], call: Callable[[], T]) -> T:
     if 0 < left <= seconds:  # the timeout around this one comes first, and ends this call too
         return call()
     attempts = 0
+    over = False
 
     def end(*_: object) -> None:
         nonlocal attempts
+        if over:  # it was on its way when the call ended: nobody is there to be stopped
+            return
         attempts += 1
         if attempts == _ATTEMPTS:
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -79,14 +82,14 @@ def _with_alarm(seconds: float, stop: type[Stop], call: Callable[[], T]) -> T:
         raise stop
 
     began = time.monotonic()
-    handler = signal.signal(signal.SIGALRM, end)
+    handler = signal.getsignal(signal.SIGALRM)
     try:
+        signal.signal(signal.SIGALRM, end)
         signal.setitimer(signal.ITIMER_REAL, seconds, CLEAN_UP)
         return call()
     finally:
-        try:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        finally:  # it may have come at this very moment
-            signal.signal(signal.SIGALRM, handler)
-            if left:  # a timeout around this one goes on
-                signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-6), interval)
+        over = True  # before any call: signals are heard between them only
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        if left:  # a timeout around this one goes on
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-6), interval)
