@@ -13,6 +13,7 @@ import pickle
 import socket
 import sys
 import traceback
+import types
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -214,12 +215,18 @@ def _pickler() -> Any:
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, types.CodeType):  # cloudpickle may leave the file out, which tracebacks show lines of
+                return _code_of_file, (obj.co_filename, *self.dispatch_table[types.CodeType](obj)[1])
             reduced = super().reducer_override(obj)
             if isinstance(obj, type) and obj.__module__ == "__main__" and isinstance(reduced, tuple):
                 return (_adopted, reduced[:2], *reduced[2:])
             return reduced
 
     return Pickler
+
+
+def _code_of_file(filename: str, *args: Any) -> types.CodeType:
+    return types.CodeType(*args).replace(co_filename=filename)
 
 
 def _adopted(make: Callable[..., type], args: tuple[Any, ...]) -> type:
