@@ -3,20 +3,23 @@
 A policy computes named *parts*; the key is the digest of the parts. A key function, and a policy of the user's
 own, gives the key itself, which is then used verbatim, unless it is one policy among several in a sum.
 
-    DEFAULT = INPUTS + TASK_SOURCE + RUN_ID
+    CODE = Code()
+DEFAULT = INPUTS + TASK_SOURCE + RUN_ID
+PURE = INPUTS + CODE
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from blake3 import blake3
 
 from kept.exceptions import ConfigurationError, ParameterTypeError
-from kept.fingerprint import fingerprint
+from kept.fingerprint import classes_among, code_identity, fingerprint
 from kept.fingerprint.source import source_digest
 from kept.transactions import IsolationLevel
 
@@ -58,6 +61,11 @@ class CachePolicy:
     def reads_values(self) -> bool:
         """Whether the key is made by code that looks at the arguments themselves, not only at their fingerprints."""
         return True
+
+    @property
+    def reads_objects(self) -> bool:
+        """Whether the key is made of what the classes of objects among the arguments do."""
+        return False
 
     @classmethod
     def from_cache_key_fn(cls, cache_key_fn: KeyFunction) -> CacheKeyFnPolicy:
@@ -182,6 +190,11 @@ class CompoundCachePolicy(_PartsPolicy):
         """Whether any member does."""
         return any(policy.reads_values for policy in self.policies)
 
+    @property
+    def reads_objects(self) -> bool:
+        """Whether any member does."""
+        return any(policy.reads_objects for policy in self.policies)
+
     def compute_parts(self, call: Call) -> Parts | None:
         """The parts of all members together."""
         together: Parts = {}
@@ -249,6 +262,46 @@ class TaskSource(_PartsPolicy):
             return None
         owner = getattr(call.task_ctx, "task", None) or call.task_ctx.flow
         return {"task_source": source_digest(owner.fn)}
+
+
+@dataclasses.dataclass(kw_only=True)
+class Code(_PartsPolicy):
+    """All code that the function of the task or flow reaches, by what it does: see `kept.fingerprint.code`.
+
+    A step runs again when its function, or a function, class, constant or closure of the user's that it reaches has
+    changed, or the version of a distribution that any of them uses; comments, docstrings, annotations and places in
+    files don't count. `@task(version="3")` says in the author's word what the code is, and is looked at instead.
+
+    Arguments:
+        python: whether the minor version of Python counts, too.
+    """
+
+    python: bool = False
+
+    @property
+    def reads_objects(self) -> bool:
+        """Yes."""
+        return True
+
+    def strict(self) -> Code:
+        """The same, with Python's minor version: for code whose results depend on its standard library."""
+        return dataclasses.replace(self, python=True)
+
+    def compute_parts(self, call: Call) -> Parts | None:
+        """`code`, `dist.NAME`, `python` if strict; `version` of a task that has one. None where no task is given."""
+        if call.task_ctx is None:
+            return None
+        owner = getattr(call.task_ctx, "task", None) or call.task_ctx.flow
+        if owner.version is not None:
+            parts = {"version": owner.version}
+        else:
+            parts = code_identity(owner.fn).key_parts.copy()
+        for kind in classes_among(call.inputs.values()):
+            for name, part in code_identity(kind).key_parts.items():
+                parts[f"code.{kind.__qualname__}" if name == "code" else name] = part
+        if self.python:
+            parts["python"] = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        return parts
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -342,4 +395,6 @@ RUN_ID = RunId()
 FLOW_PARAMETERS = FlowParameters()
 NONE = _None()
 NO_CACHE = _None()
+CODE = Code()
 DEFAULT = INPUTS + TASK_SOURCE + RUN_ID
+PURE = INPUTS + CODE

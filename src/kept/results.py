@@ -21,7 +21,7 @@ from kept.exceptions import (
     ParameterTypeError,
     SerializationError,
 )
-from kept.fingerprint import data_fingerprint
+from kept.fingerprint import classes_among, data_fingerprint
 from kept.locking.objects import ObjectLockManager
 from kept.locking.picking import check_answers, locks_for
 from kept.run_notes import note_published
@@ -35,6 +35,10 @@ from kept.utilities.effects import in_thread
 
 INLINE_LIMIT = 32 * 1024
 """Payloads up to this many bytes live in their entry; larger ones become blobs."""
+
+# Ends the fingerprint of a result that holds objects of the user's classes: what they do is told by their classes,
+# so a policy that looks at code has to see them.
+_WITH_OBJECTS = "+objects"
 
 
 class Origin(NamedTuple):
@@ -84,7 +88,13 @@ class KeptResult(Loadable):
 
     @property
     def fingerprint(self) -> str | None:
-        return self.entry.fingerprint
+        fingerprint = self.entry.fingerprint
+        return None if fingerprint is None else fingerprint.removesuffix(_WITH_OBJECTS)
+
+    @property
+    def holds_objects(self) -> bool:
+        fingerprint = self.entry.fingerprint
+        return fingerprint is not None and fingerprint.endswith(_WITH_OBJECTS)
 
     @property
     def expires(self) -> float | None:
@@ -138,7 +148,7 @@ class KeptResult(Loadable):
         if self.travels and (store.slow or entry.blob is None or not isinstance(store.blobs.open(entry.blob), Miss)):
             return _fetched, (store, entry)
         value = self.load_result()
-        if data_fingerprint(value) != entry.fingerprint:
+        if data_fingerprint(value) != self.fingerprint:
             raise MissingResult(f"The result kept under {entry.key!r} was changed in memory, and its original is lost.")
         return _rebuild, (value,)
 
@@ -382,7 +392,7 @@ class ResultStore:
             created=time.time(),
             expires=expires,
             serializer=self.serializer_name,
-            fingerprint=data_fingerprint(value) if self.faithful else None,
+            fingerprint=_fingerprint_of(value) if self.faithful else None,
             size=size,
             payload=_joined(chunks) if small else None,
             blob=None if small else self.blobs.put(chunks),
@@ -559,6 +569,12 @@ class ResultStore:
 
     def __repr__(self) -> str:
         return f"ResultStore({self.location!r}, serializer={self.serializer_name!r})"
+
+
+def _fingerprint_of(value: Any) -> str | None:
+    digest = data_fingerprint(value)
+    holds_objects = digest is not None and digest[:3] == "b3:" and classes_among([value])
+    return f"{digest}{_WITH_OBJECTS}" if holds_objects else digest
 
 
 def this_thread() -> str:

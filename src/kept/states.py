@@ -60,6 +60,11 @@ class Loadable:
         return None
 
     @property
+    def holds_objects(self) -> bool:
+        """Whether objects of the user's classes are among what the fingerprint was made of."""
+        return False
+
+    @property
     def expires(self) -> float | None:
         """When the value stops being valid, in seconds since the epoch; None for never."""
         return None

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kept.fingerprint import fingerprint
-from kept.fingerprint.functions import is_running_source, running_source
+from kept.fingerprint.syntax import is_running_source, running_source
 
 NAME = "module_that_a_test_edits"
 MODULE = """

@@ -97,10 +97,12 @@ class Resolver:
         known: the fingerprints of values that came from the store, by id.
         failed: why the run can't start, or empty if it can.
         unread: whether an `Unread` was given.
+        reads_objects: whether the key looks at the classes of objects, not only at fingerprints.
         changed: whether a value that had to be taken from memory is no longer what was kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reads_objects: bool = False) -> None:
+        self.reads_objects = reads_objects
         self.known: dict[int, str] = {}
         self.failed = ""
         self.unread = False
@@ -133,14 +135,17 @@ class Resolver:
                 data = getattr(handle.state if isinstance(handle, KeptFuture) else handle, "data", None)
                 if not isinstance(data, Loadable) or id(data) in self.brought or not data.far:
                     continue
-                if isinstance(handle, Unread) or self._has_to_be_read(data.fingerprint):
+                if isinstance(handle, Unread) or self._has_to_be_read(data):
                     yield data
 
     def bring(self, copies: dict[int, Any]) -> None:
         """Take copies of what is far away, by the ids of what stands for it; a `Miss` for what is not to be had."""
         self.brought.update({which: [copy] for which, copy in copies.items()})
 
-    def _has_to_be_read(self, fingerprint: str | None) -> bool:
+    def _has_to_be_read(self, data: Loadable) -> bool:
+        fingerprint = data.fingerprint
+        if self.reads_objects and data.holds_objects:
+            return True
         # A plain value inside another argument counts by its content, so it has to be read for the key as well.
         return fingerprint is None or not self._may_stand_in or (self._nested and fingerprint.startswith("b3p:"))
 
@@ -183,7 +188,7 @@ class Resolver:
 
     def _later(self, data: Loadable) -> Any:
         fingerprint = data.fingerprint
-        if fingerprint is None or self._has_to_be_read(fingerprint):
+        if fingerprint is None or self._has_to_be_read(data):
             if data.far and id(data) not in self.brought:
                 raise FarAway(data)
             return self._copied(data, fingerprint)

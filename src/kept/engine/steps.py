@@ -241,7 +241,8 @@ class RunSteps:
         waiting = unfinished(handles)
         if waiting:
             yield Wait(waiting)
-        self.resolver = resolver = Resolver()
+        policy = self.rules.policy
+        self.resolver = resolver = Resolver(policy is not None and policy.reads_objects)
         resolver.check(wait_for)
         try:
             self.parameters = yield from self._resolved(resolver)

@@ -4,6 +4,9 @@
     canonical.py    the one tagged, versioned encoding, and the walk over structured values
     rules.py        which rule describes a value; the functions that others call
     builtins.py stdlib.py objects.py functions.py    rules for Python itself
+    code.py        functions, classes and modules: what they reach, as one digest and as named parts
+    syntax.py      source: texts, one normal form, the names that it uses
+    modules.py     whose code it is: Python's, a distribution's of some version, the user's
     numpy.py pandas.py polars.py arrow.py torch.py   rules of libraries, each loaded once its library is
 
 Never here: what goes into a key (cache policies), what is remembered about it (the store).
@@ -12,6 +15,18 @@ Never here: what goes into a key (cache policies), what is remembered about it (
 from __future__ import annotations
 
 from kept.fingerprint.canonical import NoContent, Node
+from kept.fingerprint.code import CodeIdentity, CodePart, classes_among, code_identity
 from kept.fingerprint.rules import data_fingerprint, digest, fingerprint, register_fingerprint
 
-__all__ = ["NoContent", "Node", "data_fingerprint", "digest", "fingerprint", "register_fingerprint"]
+__all__ = [
+    "CodeIdentity",
+    "CodePart",
+    "NoContent",
+    "Node",
+    "classes_among",
+    "code_identity",
+    "data_fingerprint",
+    "digest",
+    "fingerprint",
+    "register_fingerprint",
+]

@@ -18,6 +18,7 @@ from typing import Any
 
 from kept.fingerprint import functions
 from kept.fingerprint.canonical import Encoded, NoContent, Node
+from kept.fingerprint.modules import name_of
 from kept.fingerprint.plain import plain_bytes
 
 Rule = Callable[[Any], Node]
@@ -45,7 +46,7 @@ _ITSELF = _Itself()
 
 def class_name(kind: type) -> str:
     """Return the name of a class as descriptions of its instances hold it."""
-    return f"{kind.__module__}:{kind.__qualname__}"
+    return f"{name_of(kind.__module__)}:{kind.__qualname__}"
 
 
 # --- choosing --------------------------------------------------------------------------------------

@@ -32,6 +32,9 @@ _ADAPTERS = {
     "torch": "kept.fingerprint.torch",
 }
 _registered: dict[type, Callable[[Any], object]] = {}
+CODE: dict[type, Rule] = {}
+"""The rules for functions, classes, modules and code objects. `code.py` has them and puts them here, since it describes
+the values that code names by the rules of this module."""
 _found: dict[type, Rule] = {}
 _MOST_TYPES = 10_000
 _MET_AGAIN = 500
@@ -148,6 +151,8 @@ def rule_for(kind: type) -> Rule:
 
 
 def _rule_by_inheritance(kind: type) -> Rule | None:
+    if kind in CODE or issubclass(kind, type):
+        return CODE[type if issubclass(kind, type) else kind]
     whole = objects.whole_rule_for(kind)
     if whole is not None:
         return whole

@@ -17,8 +17,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from kept.exceptions import HashError
-from kept.fingerprint.functions import is_running_source
 from kept.fingerprint.rules import fingerprint
+from kept.fingerprint.syntax import is_running_source
 
 _digests: WeakKeyDictionary[types.FunctionType, str] = WeakKeyDictionary()
 
