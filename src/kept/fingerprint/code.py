@@ -66,19 +66,34 @@ class CodePart(NamedTuple):
     """The names of the parts that it reaches by itself."""
 
 
-class CodeIdentity(NamedTuple):
+class CodeIdentity:
     """What a function is, and what it was found out from."""
 
     digest: str
     """Of the whole graph."""
-    parts: tuple[CodePart, ...]
-    """What it reaches, itself first."""
     distributions: dict[str, str]
     """The versions of the installed distributions that it reaches, by their names."""
-    unknown: tuple[str, ...]
-    """The names of parts of which nothing but a name or a type is known."""
     key_parts: dict[str, str]
     """What of it goes into a key: `code`, and `dist.NAME` for each distribution."""
+
+    def __init__(self, digest: str, distributions: dict[str, str], listing: Callable[[], tuple[CodePart, ...]]) -> None:
+        self.digest = digest
+        self.distributions = dict(sorted(distributions.items()))
+        self.key_parts = {"code": digest, **{f"dist.{name}": each for name, each in self.distributions.items()}}
+        self._listing = listing
+
+    @functools.cached_property
+    def parts(self) -> tuple[CodePart, ...]:
+        """What it reaches, itself first; made when somebody asks for it."""
+        return self._listing()
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The names of parts of which nothing but a name or a type is known."""
+        return tuple([part.name for part in self.parts if part.kind == "unknown"])
+
+    def __repr__(self) -> str:
+        return f"CodeIdentity({self.digest!r})"
 
 
 def code_identity(thing: Any) -> CodeIdentity:
@@ -146,7 +161,7 @@ class _Watch:
                 self.content(item)
 
     def function(self, value: types.FunctionType) -> None:
-        """The code of a function must not be replaced, as tools do that load modules again."""
+        """The code of a function must not be replaced, as notebooks do that load modules again."""
         self._functions[id(value)] = value
 
     def check(self) -> Callable[[], bool]:
@@ -156,12 +171,28 @@ class _Watch:
         functions = list(self._functions.values())
         codes = [function.__code__ for function in functions]
 
+        spaces = [space for space, _ in self._names.values()]
+        singles = [
+            (space.get, tuple(own), [found[name] for name in own])
+            for space, found in self._names.values()
+            if (own := [name for name, value in found.items() if not _is_identical_if_equal(value)])
+        ]
+        snapshots = [(space.values, list(space.values())) for space in spaces]
+
         def holds() -> bool:
-            for get, wanted, found in names:
-                # Not by ==: 1 and True are equal, and arrays have no answer.
+            # Whole namespaces at once, by ==, which is quick where all is as it was. What may be equal to something
+            # else (1 and True are, arrays have no answer) is looked at by itself.
+            try:
+                same = all(list(values()) == found for values, found in snapshots)
+            except Exception:
+                same = False
+            checked = singles if same else names
+            for get, wanted, found in checked:
                 if not all(map(is_, map(get, wanted, repeat(_ABSENT)), found)):
                     return False
-            if not all(map(is_, map(_code_of, functions), codes)):
+            if not same:
+                snapshots[:] = [(space.values, list(space.values())) for space in spaces]
+            if "IPython" in sys.modules and not all(map(is_, map(_code_of, functions), codes)):
                 return False
             for cell, content in cells:
                 if _content_of(cell) is not content:
@@ -173,6 +204,10 @@ class _Watch:
             return all(plain_bytes(value) == content for value, content in plain)
 
         return holds
+
+
+def _is_identical_if_equal(value: Any) -> bool:
+    return value is _ABSENT or type(value) in (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type)
 
 
 def _items_of(value: Any) -> list[Any]:
@@ -291,15 +326,13 @@ class _Reading:
         self._described: dict[int, tuple[Any, Node]] = {}
         self._infos: dict[int, _Info] = {}
         self._stand_ins: dict[Any, Any] = {}
+        self._texts: dict[int, list[File]] = {}
 
     def identity(self, thing: Any) -> CodeIdentity:
         child = self.follow(thing)
         digest = fingerprint_with(self.describe, child, "code", self.known)
-        parts = _Listing(self._infos, self._described).parts(child)
-        unknown = tuple(part.name for part in parts if part.kind == "unknown")
-        installed = dict(sorted(self.distributions.items()))
-        key_parts = {"code": digest, **{f"dist.{name}": version for name, version in installed.items()}}
-        return CodeIdentity(digest, parts, installed, unknown, key_parts)
+        listing = _Listing(self._infos, self._described, self._tried)
+        return CodeIdentity(digest, self.distributions, lambda: listing.parts(child))
 
     # What describes each kind of thing to the walk.
 
@@ -492,7 +525,7 @@ class _Reading:
                 yield name, self.watch.name(vars(value), name)
             for i, function in enumerate(functions_of(member)):
                 code = function.__code__
-                inside = code in file.codes and code.co_firstlineno in lines
+                inside = file.has(code) and code.co_firstlineno in lines
                 if (inside and set(code.co_freevars) <= {"__class__"}) or _is_generated(function, value):
                     continue
                 self.watch.name(vars(value), name)
@@ -623,22 +656,44 @@ class _Reading:
         """What stands for what a name stands for."""
         if _is_code(value) or self._outside(value) is not None:
             return self.follow(value)
-        if _tells_place(space, name):
+        if self._tells_place(space, name):
             return self._held(value, self._definition(space, name))
         self.watch.content(value)
         if is_users_class(type(value)):
             for attribute, each in list(getattr(value, "__dict__", {}).items()):
                 self.watch.name(value.__dict__, attribute)
                 self.watch.content(each)
-        return self.follow(value, self._definition(space, name))
+        return value if _is_plain(value) else self.follow(value, self._definition(space, name))
 
     def _definition(self, space: Any, name: str) -> Any:
         """The statements at the top of a module that bind a name, if they are known."""
         key = ("defined", id(space), name)
         if key not in self._stand_ins:
-            found = _statements(space, name)
+            found = self._statements(space, name)
             self._stand_ins[key] = found and _Defined(space, name, *found)
         return self._stand_ins[key]
+
+    def _statements(self, space: Any, name: str) -> tuple[File, list[ast.stmt]] | None:
+        if not isinstance(space, dict) or "__name__" not in space:
+            return None
+        if id(space) not in self._texts:
+            self._texts[id(space)] = list(_texts_of(space))
+        for file in self._texts[id(space)]:
+            found = [each for each in file.bindings.get(name, ()) if not isinstance(each, (ast.Import, ast.ImportFrom))]
+            if found:
+                return file, found
+        return None
+
+    def _tells_place(self, space: Any, name: str, seen: frozenset[str] = frozenset()) -> bool:
+        """Whether a name was computed from where its file lies, or from where the process was started."""
+        found = None if name in seen else self._statements(space, name)
+        for statement in found[1] if found else ():
+            for chain in syntax.uses_of(statement).chains:
+                if chain[0] == "__file__" or "getcwd" in chain or "cwd" in chain:
+                    return True
+                if chain[0] in space and chain[0] != name and self._tells_place(space, chain[0], seen | {name}):
+                    return True
+        return False
 
     def _defined(self, value: _Defined) -> Node:
         own = tuple([syntax.normalised(each, Form(decorated=True)) for each in value.statements])
@@ -801,9 +856,10 @@ def _node(tag: str, own: Any, members: Mapping[str, Any]) -> Node:
 class _Listing:
     """Writes parts out of what was noted."""
 
-    def __init__(self, infos: dict[int, _Info], described: dict[int, tuple[Any, Node]]) -> None:
+    def __init__(self, infos: dict[int, _Info], described: dict[int, tuple[Any, Node]], *held: Any) -> None:
         self._infos = infos
         self._described = described
+        self._held = held  # so that nothing else comes to have the id of what was described
         self._names: dict[Any, str] = {}
         self._taken: dict[str, int] = {}
         self._queue: list[tuple[Any, Any]] = []
@@ -1101,7 +1157,7 @@ def _definition_of_class(value: type, space: dict[str, Any]) -> tuple[File | Non
     candidates = [file for file in _files_of(value, space, own) if file.tree is not None]
     for file in candidates:
         here = [code for code in own if code.co_filename == file.filename]
-        if not all(code in file.codes for code in here):
+        if not all(file.has(code) for code in here):
             continue
         nodes = [node for node in file.classes_of(value.__name__) if not here or _spans(node, here[0])]
         if len({syntax.normalised(node) for node in nodes}) > 1:
@@ -1132,7 +1188,7 @@ def _texts_of(space: dict[str, Any]) -> Iterator[File]:
         codes = _codes_from(space, filename)
         flags = codes[0].co_flags & syntax.INHERITED if codes else 0
         file = syntax.file_of_text(syntax.text_of(filename, space), filename, flags)
-        if file.tree is not None and all(code in file.codes for code in codes):
+        if file.tree is not None and all(file.has(code) for code in codes):
             yield file
         return
     cells = space.get("In")
@@ -1144,28 +1200,6 @@ def _codes_from(space: dict[str, Any], filename: str) -> list[types.CodeType]:
     """The code of the functions of a module that are from a file, which may have been edited since."""
     functions = [function for member in list(space.values()) for function in functions_of(member)]
     return [function.__code__ for function in functions if function.__code__.co_filename == filename]
-
-
-def _statements(space: Any, name: str) -> tuple[File, list[ast.stmt]] | None:
-    if not isinstance(space, dict) or "__name__" not in space:
-        return None
-    for file in _texts_of(space):
-        found = [each for each in file.bindings.get(name, ()) if not isinstance(each, (ast.Import, ast.ImportFrom))]
-        if found:
-            return file, found
-    return None
-
-
-def _tells_place(space: Any, name: str, seen: frozenset[str] = frozenset()) -> bool:
-    """Whether a name was computed from where its file lies, or from where the process was started."""
-    found = None if name in seen else _statements(space, name)
-    for statement in found[1] if found else ():
-        for chain in syntax.uses_of(statement).chains:
-            if chain[0] == "__file__" or "getcwd" in chain or "cwd" in chain:
-                return True
-            if chain[0] in space and chain[0] != name and _tells_place(space, chain[0], seen | {name}):
-                return True
-    return False
 
 
 def _constants_in(value: type, node: Any, fields: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ import linecache
 import threading
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -48,37 +48,40 @@ class File:
         self.text = text
         self.filename = filename
         self.tree: ast.Module | None = None
-        self.codes: frozenset[types.CodeType] = frozenset()
         self._by_place: dict[tuple[int, str], list[types.CodeType]] = {}
-        self._nodes: dict[int, list[Any]] | None = None
         try:
             with _without_warnings():
                 # Cells of a notebook may wait at their top level; to other text the flag is nothing.
                 flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
                 self.tree = ast.parse(text, filename)
-                found = [compile(text, filename, "exec", flags, dont_inherit=True)]
+                found: list[types.CodeType] = [compile(self.tree, filename, "exec", flags, dont_inherit=True)]
         except _UNREADABLE:
             return
         for code in found:
             found.extend(constant for constant in code.co_consts if isinstance(constant, types.CodeType))
             self._by_place.setdefault((code.co_firstlineno, code.co_name), []).append(code)
-        self.module_code = found[0]
-        self.codes = frozenset(found)
 
-    def nodes_at(self, line: int) -> list[Any]:
+    def has(self, code: types.CodeType) -> bool:
+        """Whether some code is what the text was compiled to."""
+        return code in self._by_place.get((code.co_firstlineno, code.co_name), ())
+
+    def nodes_at(self, line: int, lambdas: bool = False) -> list[Any]:
         """The definitions that start on a line, decorators included."""
-        if self._nodes is None:
-            self._nodes = {}
-            for node in ast.walk(self.tree) if self.tree else ():
-                if isinstance(node, DEFINITIONS):
-                    self._nodes.setdefault(first_line(node), []).append(node)
-        return self._nodes.get(line, [])
+        return (self._lambdas if lambdas else self._statements).get(line, [])
 
     def classes_of(self, name: str) -> list[ast.ClassDef]:
         """The classes of this name, at any depth."""
-        self.nodes_at(0)
-        nodes = [node for nodes in (self._nodes or {}).values() for node in nodes]
+        nodes = [node for nodes in self._statements.values() for node in nodes]
         return [node for node in nodes if isinstance(node, ast.ClassDef) and node.name == name]
+
+    @functools.cached_property
+    def _statements(self) -> dict[int, list[Any]]:
+        return _by_line(_definitions_in(self.tree.body if self.tree else []))
+
+    @functools.cached_property
+    def _lambdas(self) -> dict[int, list[Any]]:
+        nodes = ast.walk(self.tree) if self.tree else ()
+        return _by_line(node for node in nodes if isinstance(node, ast.Lambda))
 
     def code_of(self, node: Any) -> types.CodeType | None:
         """The code that a definition was compiled to, if it is the only one of its name on its line."""
@@ -98,6 +101,21 @@ class File:
             for name in bound_by(statement):
                 bound.setdefault(name, []).append(statement)
         return bound
+
+
+def _definitions_in(body: list[ast.stmt]) -> Iterator[Any]:
+    for statement in body:
+        if isinstance(statement, DEFINITIONS):
+            yield statement
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            yield from _definitions_in(getattr(statement, name, []))
+
+
+def _by_line(nodes: Iterable[Any]) -> dict[int, list[Any]]:
+    found: dict[int, list[Any]] = {}
+    for node in nodes:
+        found.setdefault(first_line(node), []).append(node)
+    return found
 
 
 def first_line(node: Any) -> int:
@@ -123,7 +141,7 @@ def source_file(code: types.CodeType, module_globals: dict[str, Any] | None = No
     """The file that some code is from, or None if it is not what the code was compiled from."""
     text = text_of(code.co_filename, module_globals)
     file = file_of_text(text, code.co_filename, code.co_flags & INHERITED) if text else None
-    return file if file is not None and code in file.codes else None
+    return file if file is not None and file.has(code) else None
 
 
 def running_source(code: types.CodeType) -> str | None:
@@ -138,7 +156,7 @@ def is_running_source(code: types.CodeType, text: str) -> bool:
     Code is equal if it does the same, under the same names, at the same places in its file. What a tool
     rewrote before it was compiled, such as asserts under pytest, is equal to no text.
     """
-    return code in file_of_text(text, code.co_filename, code.co_flags & INHERITED).codes
+    return file_of_text(text, code.co_filename, code.co_flags & INHERITED).has(code)
 
 
 def definition_of(code: types.CodeType, module_globals: dict[str, Any] | None = None) -> Definition | None:
@@ -146,15 +164,19 @@ def definition_of(code: types.CodeType, module_globals: dict[str, Any] | None = 
     file = source_file(code, module_globals)
     if file is None:
         return None
-    kinds = ast.Lambda if code.co_name == "<lambda>" else FUNCTIONS
+    is_lambda = code.co_name == "<lambda>"
     found = [
         node
-        for node in file.nodes_at(code.co_firstlineno)
-        if isinstance(node, kinds) and getattr(node, "name", "<lambda>") == code.co_name
+        for node in file.nodes_at(code.co_firstlineno, is_lambda)
+        if is_lambda or (isinstance(node, FUNCTIONS) and node.name == code.co_name)
     ]
-    if len({normalised(node) for node in found}) > 1:
+    if _differ(found):
         found = [node for node in found if _starts_at(node, code)]
-    return Definition(found[0], code, file) if len({normalised(node) for node in found}) == 1 else None
+    return Definition(found[0], code, file) if found and not _differ(found) else None
+
+
+def _differ(nodes: list[Any]) -> bool:
+    return len(nodes) > 1 and len(set(map(normalised, nodes))) > 1
 
 
 def _starts_at(node: Any, code: types.CodeType) -> bool:
@@ -232,71 +254,75 @@ class Form(NamedTuple):
 @lru_cache(maxsize=16384)
 def normalised(root: ast.AST, form: Form = Form()) -> str:  # noqa: B008 - it is frozen
     """The source of a syntax tree as one text that is the same on every supported Python."""
-    out: list[str] = []
-    stack: list[Any] = [root]
     writer = _Writer(root, form)
-    while stack:
-        item = stack.pop()
-        if isinstance(item, str):
-            out.append(item)
-        elif isinstance(item, ast.AST):
-            out.append(f"({writer.name(item)}")
-            stack.append(")")
-            stack.extend(reversed(writer.fields(item)))
-        elif isinstance(item, list):
-            out.append("[")
-            stack.append("]")
-            stack.extend(reversed(item))
-        else:
-            out.append(_constant(item))
-    return "".join(out)
+    writer.write(root)
+    return "".join(writer.out)
 
 
 class _Writer:
-    """Says what counts of each node of one tree."""
+    """Writes what counts of the nodes of one tree, each field after its name."""
 
     def __init__(self, root: ast.AST, form: Form) -> None:
         self.root = root
         self.form = form
+        self.out: list[str] = []
         self.kept_annotations: dict[int, bool] = {}
 
-    def name(self, node: ast.AST) -> str:
-        # `x: int = 1` is `x = 1` to a reader that does not look at annotations.
-        if isinstance(node, ast.AnnAssign) and node.value is not None and id(node) not in self.kept_annotations:
-            return "Assign"
-        return type(node).__name__
+    def write(self, node: ast.AST) -> None:
+        kind = type(node)
+        out = self.out
+        if kind is ast.AnnAssign:
+            self._write_annotated(node)  # type: ignore[arg-type]
+            return
+        out.append(f"({kind.__name__}")
+        for name in _fields_of(kind):  # type: ignore[arg-type]
+            value = getattr(node, name, None)
+            if isinstance(value, ast.AST):
+                out.append(f" {name}=")
+                self.write(value)
+            elif type(value) is list:
+                if name == "body":
+                    value = self._body(node, value)
+                elif name == "decorator_list":
+                    value = self._decorators(node, value)
+                if value:
+                    self._write_list(name, value)
+            elif value is not None or name == "value":
+                out.append(f" {name}={_constant(value)}")
+        out.append(")")
 
-    def fields(self, node: ast.AST) -> list[Any]:
-        if isinstance(node, ast.AnnAssign) and node.value is not None and id(node) not in self.kept_annotations:
-            return [" targets=", [node.target], " value=", node.value]
-        items: list[Any] = []
-        for name, value in ast.iter_fields(node):
-            if name in _NOT_CODE and not (name == "annotation" and self.kept_annotations.get(id(node))):
-                continue
-            if name == "decorator_list":
-                value = self._decorators(node, value)
-            elif name == "body" and isinstance(value, list):
-                value = self._body(node, value)
-            elif name == "simple":
-                continue
-            if isinstance(value, str):
-                value = _constant(value)
-            if (value is not None and value != []) or name == "value":
-                items.append(f" {name}=")
-                items.append(_constant(value) if not isinstance(value, (ast.AST, list, str)) else value)
-        return items
+    def _write_list(self, name: str, values: list[Any]) -> None:
+        self.out.append(f" {name}=[")
+        for value in values:
+            if isinstance(value, ast.AST):
+                self.write(value)
+            else:
+                self.out.append(_constant(value))
+        self.out.append("]")
+
+    def _write_annotated(self, node: ast.AnnAssign) -> None:
+        # `x: int = 1` is `x = 1` to a reader that does not look at annotations.
+        in_full = self.kept_annotations.get(id(node))
+        self.out.append("(Assign targets=[" if in_full is None else "(AnnAssign target=")
+        self.write(node.target)
+        self.out.append("]" if in_full is None else "")
+        for name, value in (("annotation", node.annotation if in_full else None), ("value", node.value)):
+            if value is not None:
+                self.out.append(f" {name}=")
+                self.write(value)
+        self.out.append(")")
 
     def _decorators(self, node: ast.AST, decorators: list[ast.expr]) -> list[ast.expr]:
         if node is self.root and isinstance(node, FUNCTIONS) and not self.form.decorated:
             return []
-        return [each for each in decorators if ".".join(_chain(_called(each))) not in self.form.ours]
+        return [each for each in decorators if ".".join(map(str, _chain(_called(each)))) not in self.form.ours]
 
     def _body(self, node: ast.AST, body: list[ast.stmt]) -> list[ast.stmt]:
         if isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.Module)):
             body = _without_docstring(body)
         if isinstance(node, ast.ClassDef):
             return self._class_body(node, body)
-        left = [each for each in body if not isinstance(each, ast.AnnAssign) or each.value is not None]
+        left = [each for each in body if type(each) is not ast.AnnAssign or each.value is not None]
         return left or [ast.Pass()]
 
     def _class_body(self, node: ast.ClassDef, body: list[ast.stmt]) -> list[ast.stmt]:
@@ -304,12 +330,7 @@ class _Writer:
         reading = (is_root and self.form.fields) or _reads_annotations(node)
         left: list[ast.stmt] = []
         for statement in body:
-            if (
-                is_root
-                and self.form.valued
-                and set(bound_by(statement)) & self.form.valued
-                and _is_assignment(statement)
-            ):
+            if is_root and _is_assignment(statement) and self.form.valued.intersection(bound_by(statement)):
                 continue
             if isinstance(statement, ast.AnnAssign):
                 full = reading == "full" or (reading == "names" and _is_special(statement.annotation))
@@ -319,6 +340,11 @@ class _Writer:
                     continue
             left.append(statement)
         return left or [ast.Pass()]
+
+
+@lru_cache(maxsize=512)
+def _fields_of(kind: type[ast.AST]) -> tuple[str, ...]:
+    return tuple(name for name in kind._fields if name not in _NOT_CODE and name != "simple")
 
 
 def _is_assignment(statement: ast.stmt) -> bool:
@@ -430,7 +456,7 @@ class _Reader:
             if id(node) in self.skipped:
                 continue
             inner = self._read(node)
-            stack.extend(reversed(list(_children(node)) if inner is None else inner))
+            stack.extend(reversed(_children(node) if inner is None else inner))
 
     def _read(self, node: ast.AST) -> list[ast.AST] | None:
         """Note what a node says; what is left to be visited of it, or None for all of it."""
@@ -491,14 +517,15 @@ class _Reader:
 CALLED = "()"
 
 
-def _children(node: ast.AST) -> Iterator[ast.AST]:
-    for name, value in ast.iter_fields(node):
-        if name in ("annotation", "returns", "type_params") or value is None:
-            continue
-        if isinstance(value, ast.AST):
-            yield value
-        elif isinstance(value, list):
-            yield from (item for item in value if isinstance(item, ast.AST))
+def _children(node: ast.AST) -> list[ast.AST]:
+    found: list[ast.AST] = []
+    for name in _fields_of(type(node)):  # type: ignore[arg-type]
+        value = getattr(node, name, None)
+        if type(value) is list:
+            found.extend([item for item in value if isinstance(item, ast.AST)])
+        elif isinstance(value, ast.AST):
+            found.append(value)
+    return found
 
 
 def _called(node: ast.expr) -> ast.expr:
@@ -561,15 +588,12 @@ def text_at(file: File, node: Any) -> str:
 
 @lru_cache(maxsize=16384)
 def names_looked_up(code: types.CodeType) -> frozenset[str]:
-    """The names that code and the code inside it look up in their module."""
-    names = {step.argval for step in dis.get_instructions(code) if step.opname in _LOOKS_UP}
+    """The names that code and the code inside it may look up in their module, and some that are attributes only."""
+    names = set(code.co_names).difference(code.co_varnames, code.co_cellvars, code.co_freevars)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             names.update(names_looked_up(constant))
     return frozenset(names)
-
-
-_LOOKS_UP = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "LOAD_CLASSDEREF"})
 
 
 @lru_cache(maxsize=16384)
