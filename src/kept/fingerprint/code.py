@@ -19,11 +19,12 @@ from __future__ import annotations
 import abc
 import ast
 import builtins
+import contextlib
 import functools
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import repeat
+from itertools import cycle, repeat
 from operator import attrgetter, is_
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -132,6 +133,8 @@ class _Watch:
         self._plain: dict[int, tuple[Any, bytes]] = {}
         self._items: dict[int, tuple[Any, list[Any]]] = {}
         self._functions: dict[int, types.FunctionType] = {}
+        self._whole: dict[int, tuple[Mapping[str, Any], Any]] = {}
+        self._values: dict[int, tuple[Any, str]] = {}
 
     def name(self, space: Mapping[str, Any], name: str) -> Any:
         """What a name stands for, `_ABSENT` if nothing; that must not change."""
@@ -139,6 +142,20 @@ class _Watch:
         # Of an object or a class, the view of its names is new each time: the key is what it is a view of.
         self._names.setdefault(id(space), (space, {}))[1][name] = found
         return found
+
+    def all_names(self, space: Mapping[str, Any], owner: Any) -> None:
+        """What a class or an object has must not change, nor may it get more."""
+        self._whole[id(owner)] = (space, owner)
+        for name in list(space):
+            if not _is_dunder(name):
+                self.name(space, name)
+
+    def value(self, value: Any) -> None:
+        """The content of a small value of a library's type must not change."""
+        size = getattr(value, "nbytes", None)
+        if (sys.getsizeof(value) if size is None else size) <= _LOOKED_THROUGH:
+            with contextlib.suppress(HashError):
+                self._values[id(value)] = (value, rules.fingerprint(value))
 
     def cell(self, cell: Any) -> Any:
         """The content of a cell, `_ABSENT` if it is empty; it must not change."""
@@ -161,15 +178,19 @@ class _Watch:
                 self.content(item)
 
     def function(self, value: types.FunctionType) -> None:
-        """The code of a function must not be replaced, as notebooks do that load modules again."""
+        """The code and the defaults of a function must not be replaced."""
         self._functions[id(value)] = value
 
     def check(self) -> Callable[[], bool]:
         """What tells, at little cost, whether all is as it was."""
         names = [(space.get, tuple(found), list(found.values())) for space, found in self._names.values()]
         cells, plain, items = list(self._cells.values()), list(self._plain.values()), list(self._items.values())
-        functions = list(self._functions.values())
-        codes = [function.__code__ for function in functions]
+        every = list(self._functions.values())
+        functions = [every[at : at + _A_TURN] for at in range(0, len(every), _A_TURN)] or [[]]
+        inner = [list(map(_inner_of, some)) for some in functions]
+        turns = cycle(range(len(functions)))
+        whole = [(space, len(space)) for space, _ in self._whole.values()]
+        values = list(self._values.values())
 
         spaces = [space for space, _ in self._names.values()]
         singles = [
@@ -192,7 +213,11 @@ class _Watch:
                     return False
             if not same:
                 snapshots[:] = [(space.values, list(space.values())) for space in spaces]
-            if "IPython" in sys.modules and not all(map(is_, map(_code_of, functions), codes)):
+            # Hardly anything replaces what is inside of a function: of very many, some are looked at each time.
+            at = next(turns)
+            if list(map(_inner_of, functions[at])) != inner[at]:
+                return False
+            if not all(len(space) == size for space, size in whole):
                 return False
             for cell, content in cells:
                 if _content_of(cell) is not content:
@@ -201,7 +226,9 @@ class _Watch:
                 now = _items_of(value)
                 if len(now) != len(held) or not all(map(is_, now, held)):
                     return False
-            return all(plain_bytes(value) == content for value, content in plain)
+            if not all(plain_bytes(value) == content for value, content in plain):
+                return False
+            return all(rules.fingerprint(value) == digest for value, digest in values)
 
         return holds
 
@@ -221,7 +248,9 @@ def _content_of(cell: Any) -> Any:
         return _ABSENT
 
 
-_code_of = attrgetter("__code__")
+_inner_of = attrgetter("__code__", "__defaults__", "__kwdefaults__")
+_LOOKED_THROUGH = 1 << 20  # bytes of a value that is looked through at each call
+_A_TURN = 20
 
 
 class _Known(NamedTuple):
@@ -395,6 +424,10 @@ class _Reading:
             return self._stand_in(_State(f"{name_of(kind.__module__)}.{kind.__qualname__}"))
         return self._group("held", {"class": kind, "definition": definition, **_numbered(code)})
 
+    def _changed(self, value: Any) -> Any:
+        """What stands for what code changes itself, where no statement is known: its class, if that is the user's."""
+        return type(value) if is_users_class(type(value)) else self._stand_in(_State("what it changes itself"))
+
     def _has_content(self, value: Any) -> bool:
         tried = self._tried.get(id(value))
         if tried is None:
@@ -441,16 +474,19 @@ class _Reading:
         return self._named_outside(module, value.__qualname__, filename)
 
     def _held_by(self, wrapper: types.FunctionType) -> dict[str, Any]:
-        found = [each for cell in wrapper.__closure__ or () for each in _code_in(self.watch.cell(cell))]
+        cells = [self.watch.cell(cell) for cell in wrapper.__closure__ or ()]
+        for held in cells:
+            self.watch.content(held)
+        found = [each for held in cells for each in _code_in(held)]
         wrapped = getattr(wrapper, "__wrapped__", None)
         if wrapped is not None and not any(each is wrapped for each in found):
             found.append(wrapped)
         own = [each for each in found if each is not wrapper and not isinstance(self._outside(each), _Outside)]
-        held = _numbered(own)
+        given = _numbered(own)
         if distribution_of(wrapper.__globals__.get("__name__") or "", wrapper.__code__.co_filename) is not None:
             # It may read them, as who validates arguments does.
-            held.update({f"annotations {i}": _annotations(each) for i, each in enumerate(own)})
-        return held
+            given.update({f"annotations {i}": _annotations(each) for i, each in enumerate(own)})
+        return given
 
     def _named_outside(self, module: str, name: str, filename: str | None) -> Any:
         installed = self._note_distribution(module, filename)
@@ -484,15 +520,25 @@ class _Reading:
             own = syntax.normalised(node, Form(ours=_ours(uses, space)))
         cells = dict(zip(code.co_freevars, value.__closure__ or (), strict=False))
         members = self._used(uses, _Scope(space, syntax.names_looked_up(code), cells))
-        defaults = {**_numbered(value.__defaults__ or ()), **(value.__kwdefaults__ or {})}
-        members.update({f"={name}": self.follow(default) for name, default in defaults.items()})
+        members.update({f"={name}": each for name, each in self._defaults(value, uses.changed)})
         where = f"{_base(code.co_filename)}:{code.co_firstlineno}"
         return self._noted(
             value, _Info(f"{_stem(space)}.{value.__qualname__}", "function", own, file, node, where, members)
         )
 
+    def _defaults(self, value: types.FunctionType, changed: frozenset[Chain]) -> Iterator[tuple[str, Any]]:
+        code, defaults = value.__code__, value.__defaults__ or ()
+        names = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
+        for name, default in [*zip(names, defaults, strict=True), *(value.__kwdefaults__ or {}).items()]:
+            if (name,) in changed and type(default) in (list, dict, set):  # it remembers things in it
+                yield name, self._changed(default)
+            else:
+                self._watch_value(default)
+                yield name, self.follow(default)
+
     def _class(self, value: type) -> Node:
         space = _space_of(value)
+        self.watch.all_names(vars(value), value)
         members = {f"base {i}": self.follow(base) for i, base in enumerate(value.__bases__) if base is not object}
         if type(value) is not type:
             members["metaclass"] = self.follow(type(value))
@@ -504,6 +550,7 @@ class _Reading:
             fields = _fields_of(value, node)
             valued = frozenset(_constants_in(value, node, fields))
             uses = syntax.uses_of(node)
+            valued -= {chain[-1] for chain in uses.changed if len(chain) > 1}
             own = syntax.normalised(node, Form(ours=_ours(uses, space), fields=fields, valued=valued))
             code = file.code_of(node)
             looked_up = syntax.outer_names(node) | (syntax.names_looked_up(code) if code else frozenset())
@@ -603,7 +650,7 @@ class _Reading:
                 "subclasses", {"": value, **{each.__qualname__: each for each in _subclasses(value)}}
             )
         if _is_state(value, chain[:at], changed):
-            return label, self._held(value, self._definition(space, name))
+            return label, self._definition(space, name) or self._changed(value)
         return label, self._named(space, name, value)
 
     def _step(self, value: Any, step: Any) -> tuple[Any, str, Any] | None:
@@ -619,6 +666,8 @@ class _Reading:
                 return None
             found = self.watch.name(vars(value), step)
             return None if found is _ABSENT else (vars(value), step, found)
+        if step == "__doc__" and isinstance(value, (types.FunctionType, type)):
+            return None, step, value.__doc__
         if isinstance(value, type):
             return self._step_into_class(value, step)
         if not (type(value) in _SPACES or is_users_class(type(value))):
@@ -658,12 +707,22 @@ class _Reading:
             return self.follow(value)
         if self._tells_place(space, name):
             return self._held(value, self._definition(space, name))
-        self.watch.content(value)
-        if is_users_class(type(value)):
-            for attribute, each in list(getattr(value, "__dict__", {}).items()):
-                self.watch.name(value.__dict__, attribute)
-                self.watch.content(each)
+        self._watch_value(value)
         return value if _is_plain(value) else self.follow(value, self._definition(space, name))
+
+    def _watch_value(self, value: Any) -> None:
+        """See that a value stays what it is, as far as that can be told at each call."""
+        kind = type(value)
+        if kind in PLAIN_TYPES:
+            self.watch.content(value)
+        elif is_users_class(kind):
+            space = vars_of(value)
+            self.watch.all_names(space, value)
+            for each in list(space.values()):
+                if type(each) in (list, dict, set):
+                    self.watch.content(each)
+        elif kind not in _STATEFUL:
+            self.watch.value(value)
 
     def _definition(self, space: Any, name: str) -> Any:
         """The statements at the top of a module that bind a name, if they are known."""

@@ -248,7 +248,7 @@ class Form(NamedTuple):
     valued: frozenset[str] = frozenset()
     """Names that the outermost class binds to constants, which count by their values."""
     decorated: bool = False
-    """Whether the decorators of the outermost function count."""
+    """Whether the decorators and the defaults of the outermost function count."""
 
 
 @lru_cache(maxsize=16384)
@@ -266,6 +266,8 @@ class _Writer:
         self.root = root
         self.form = form
         self.out: list[str] = []
+        # The defaults of a function count by their values, if those are known.
+        self.bare = None if form.decorated else getattr(root, "args", None)
         self.kept_annotations: dict[int, bool] = {}
 
     def write(self, node: ast.AST) -> None:
@@ -281,6 +283,8 @@ class _Writer:
                 out.append(f" {name}=")
                 self.write(value)
             elif type(value) is list:
+                if name in _DEFAULTS and node is self.bare:
+                    continue
                 if name == "body":
                     value = self._body(node, value)
                 elif name == "decorator_list":
@@ -339,7 +343,22 @@ class _Writer:
                 elif statement.value is None:
                     continue
             left.append(statement)
-        return left or [ast.Pass()]
+        # In which order the methods stand is nothing to Python, unless their decorators take note of it.
+        methods: list[Any] = [each for each in left if _is_method(each)]
+        methods.sort(key=lambda each: each.name)
+        return [*(each for each in left if not _is_method(each)), *methods] or [ast.Pass()]
+
+
+_DEFAULTS = frozenset({"defaults", "kw_defaults"})
+_OF_METHODS = frozenset(
+    "property setter getter deleter staticmethod classmethod cached_property abstractmethod overload".split()
+)
+
+
+def _is_method(node: ast.stmt) -> bool:
+    if not isinstance(node, FUNCTIONS):
+        return False
+    return all(_chain(each)[-1:] and _chain(each)[-1] in _OF_METHODS for each in node.decorator_list)
 
 
 @lru_cache(maxsize=512)
@@ -429,9 +448,12 @@ def uses_of(root: ast.AST, decorated: bool = True) -> Uses:
 
     Args:
         root: the tree.
-        decorated: whether the decorators of the root belong to it.
+        decorated: whether the decorators and the defaults of the root belong to it.
     """
-    skipped = set() if decorated else set(map(id, getattr(root, "decorator_list", ())))
+    skipped: set[int] = set()
+    if not decorated:
+        arguments = root.args  # type: ignore[attr-defined]
+        skipped.update(map(id, [*getattr(root, "decorator_list", ()), *arguments.defaults, *arguments.kw_defaults]))
     reader = _Reader(skipped)
     reader.visit(root)
     return Uses(
@@ -487,6 +509,8 @@ class _Reader:
         if not chain:
             if stored and isinstance(node, ast.Subscript):
                 self.changed.add(_chain(node.value))
+            elif stored and isinstance(node, ast.Attribute):
+                self.changed.add(("", node.attr))
             if isinstance(node, ast.Call):
                 called = _chain(node.func)
                 if called[-1:] and called[-1] in _CHANGING and len(called) > 1:
@@ -497,7 +521,7 @@ class _Reader:
             return None
         if stored:
             if len(chain) > 1:
-                self.changed.add(chain[:-1])
+                self.changed.update((chain, chain[:-1]))
             return [] if isinstance(node, ast.Name) else None
         if chain[:2] == ("sys", "modules"):
             self.dynamic = True
