@@ -24,6 +24,7 @@ import functools
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from itertools import cycle, repeat
 from operator import attrgetter, is_
 from pathlib import Path
@@ -83,7 +84,7 @@ class CodeIdentity:
         self.key_parts = {"code": digest, **{f"dist.{name}": each for name, each in self.distributions.items()}}
         self._listing = listing
 
-    @functools.cached_property
+    @cached_property
     def parts(self) -> tuple[CodePart, ...]:
         """What it reaches, itself first; made when somebody asks for it."""
         return self._listing()
@@ -133,7 +134,7 @@ class _Watch:
         self._plain: dict[int, tuple[Any, bytes]] = {}
         self._items: dict[int, tuple[Any, list[Any]]] = {}
         self._functions: dict[int, types.FunctionType] = {}
-        self._whole: dict[int, tuple[Mapping[str, Any], Any]] = {}
+        self._whole: dict[int, tuple[Mapping[str, Any], frozenset[str]]] = {}
         self._values: dict[int, tuple[Any, str]] = {}
 
     def name(self, space: Mapping[str, Any], name: str) -> Any:
@@ -145,9 +146,11 @@ class _Watch:
 
     def all_names(self, space: Mapping[str, Any], owner: Any) -> None:
         """What a class or an object has must not change, nor may it get more."""
-        self._whole[id(owner)] = (space, owner)
+        kind = owner if isinstance(owner, type) else type(owner)
+        derived = {name for base in kind.__mro__ for name, x in vars(base).items() if type(x) is cached_property}
+        self._whole[id(owner)] = (space, frozenset() if kind is owner else frozenset(derived))
         for name in list(space):
-            if not _is_dunder(name):
+            if not _is_dunder(name) and (kind is owner or name not in derived):
                 self.name(space, name)
 
     def value(self, value: Any) -> None:
@@ -189,7 +192,7 @@ class _Watch:
         functions = [every[at : at + _A_TURN] for at in range(0, len(every), _A_TURN)] or [[]]
         inner = [list(map(_inner_of, some)) for some in functions]
         turns = cycle(range(len(functions)))
-        whole = [(space, len(space)) for space, _ in self._whole.values()]
+        whole = [(space, derived, len(space.keys() - derived)) for space, derived in self._whole.values()]
         values = list(self._values.values())
 
         spaces = [space for space, _ in self._names.values()]
@@ -217,8 +220,9 @@ class _Watch:
             at = next(turns)
             if list(map(_inner_of, functions[at])) != inner[at]:
                 return False
-            if not all(len(space) == size for space, size in whole):
-                return False
+            for space, derived, size in whole:
+                if (len(space.keys() - derived) if derived else len(space)) != size:
+                    return False
             for cell, content in cells:
                 if _content_of(cell) is not content:
                     return False
@@ -651,7 +655,22 @@ class _Reading:
             )
         if _is_state(value, chain[:at], changed):
             return label, self._definition(space, name) or self._changed(value)
+        if at < len(chain) and is_users_class(type(value)) and not self._tells_place(space, name):
+            rest = self._unchanged_by(value, chain[at])
+            if rest is not None:
+                return f"{label}.{chain[at]}", rest
         return label, self._named(space, name, value)
+
+    def _unchanged_by(self, value: Any, method: Any) -> Any:
+        """What stands for an object of which a method is called that changes some of it; None if it changes nothing."""
+        changed = _changed_by(type(value), method, set())
+        if not changed.intersection(vars_of(value)):
+            return None
+        left = {name: each for name, each in vars_of(value).items() if name not in changed}
+        for name, each in left.items():
+            self.watch.name(vars_of(value), name)
+            self.watch.content(each)
+        return self._group("object", {"class": type(value), **{f".{n}": self.follow(each) for n, each in left.items()}})
 
     def _step(self, value: Any, step: Any) -> tuple[Any, str, Any] | None:
         """Where one step from a value leads: names, the name and the value; None if only the whole value tells."""
@@ -1097,6 +1116,23 @@ def _shown_chain(chain: Chain) -> str:
     return "".join([chain[0], *(f"[{x.value!r}]" if type(x) is Key else f".{x}" for x in chain[1:])])
 
 
+def _changed_by(kind: type, method: Any, seen: set[Any]) -> set[str]:
+    """The attributes of an object that one of its methods changes, by itself or by other methods that it calls."""
+    found = next((vars(base)[method] for base in kind.__mro__ if method in vars(base)), None)
+    changed: set[str] = set()
+    for function in functions_of(found):
+        definition = syntax.definition_of(function.__code__, function.__globals__)
+        if method in seen or definition is None or not function.__code__.co_argcount:
+            continue
+        seen.add(method)
+        uses, itself = syntax.uses_of(definition.node, decorated=False), function.__code__.co_varnames[0]
+        changed.update(chain[1] for chain in uses.changed if chain[0] == itself and len(chain) > 1)
+        for chain in uses.chains:
+            if chain[0] == itself and len(chain) > 1:
+                changed |= _changed_by(kind, chain[1], seen)
+    return changed
+
+
 def _numbered(values: Any) -> dict[str, Any]:
     return {str(i): value for i, value in enumerate(values)}
 
@@ -1137,7 +1173,7 @@ _PARTS_OF: dict[type, tuple[str, ...]] = {
     staticmethod: ("__func__",),
     classmethod: ("__func__",),
     property: ("fget", "fset", "fdel"),
-    functools.cached_property: ("func",),
+    cached_property: ("func",),
     functools.partialmethod: ("func",),
     functools.singledispatchmethod: ("func",),
 }
