@@ -21,6 +21,7 @@ import ast
 import builtins
 import contextlib
 import functools
+import inspect
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -41,6 +42,7 @@ from kept.fingerprint.modules import (
     Distribution,
     distribution_of,
     file_of,
+    is_of_python,
     is_users,
     name_of,
     source_of_module,
@@ -426,7 +428,9 @@ class _Reading:
         code = [each for each in _code_in(value) if self._outside(each) is None]
         if definition is None and not code:
             return self._stand_in(_State(f"{name_of(kind.__module__)}.{kind.__qualname__}"))
-        return self._group("held", {"class": kind, "definition": definition, **_numbered(code)})
+        return self._group(
+            "held", {"class": kind if is_users_class(kind) else None, "definition": definition, **_numbered(code)}
+        )
 
     def _changed(self, value: Any) -> Any:
         """What stands for what code changes itself, where no statement is known: its class, if that is the user's."""
@@ -494,6 +498,7 @@ class _Reading:
 
     def _named_outside(self, module: str, name: str, filename: str | None) -> Any:
         installed = self._note_distribution(module, filename)
+        module, name = _MOVED.get((module, name), (module, name))
         return self._stand_in(_Outside("installed" if installed else "python", f"{module}:{name}"))
 
     def _note_distribution(self, module: str, filename: str | None) -> Distribution | None:
@@ -544,7 +549,7 @@ class _Reading:
         space = _space_of(value)
         self.watch.all_names(vars(value), value)
         members = {f"base {i}": self.follow(base) for i, base in enumerate(value.__bases__) if base is not object}
-        if type(value) is not type:
+        if is_users_class(type(value)):  # of others, the bases tell
             members["metaclass"] = self.follow(type(value))
         file, node = _definition_of_class(value, space)
         if file is None:
@@ -579,8 +584,9 @@ class _Reading:
                 inside = file.has(code) and code.co_firstlineno in lines
                 if (inside and set(code.co_freevars) <= {"__class__"}) or _is_generated(function, value):
                     continue
-                self.watch.name(vars(value), name)
-                yield f"{name} {i}", self.follow(function)
+                child = self.follow(function)
+                if not isinstance(child, _Outside):
+                    yield f"{name} {i}", child
             counts = isinstance(member, type) or not _is_descriptor(member)
             if is_local and counts and name not in valued and not _is_dunder(name):
                 yield name, self.follow(member)
@@ -590,8 +596,9 @@ class _Reading:
             if name in _NOT_MEMBERS:
                 continue
             for i, function in enumerate(functions_of(member)):
-                if not _is_generated(function, value):
-                    yield f"{name} {i}", self.follow(function)
+                child = self.follow(function)
+                if not (_is_generated(function, value) or isinstance(child, _Outside)):
+                    yield f"{name} {i}", child
             if isinstance(member, value):  # of an enumeration
                 yield name, self.follow(getattr(member, "value", None))
             elif isinstance(member, type) or not (_is_dunder(name) or _is_descriptor(member)):
@@ -778,7 +785,7 @@ class _Reading:
         members: dict[str, Any] = {}
         for statement in value.statements:
             uses = syntax.uses_of(statement)
-            names = frozenset(chain[0] for chain in uses.chains) - {value.name}
+            names = frozenset(chain[0] for chain in uses.chains) - {value.name} - syntax.names_within(statement)
             # What it changed is changed by now.
             members.update(self._used(uses._replace(changed=frozenset()), _Scope(value.space, names, {})))
         node = value.statements[-1]
@@ -793,12 +800,16 @@ class _Reading:
         if not module or module.partition(".")[0] in OURS:
             return
         label = f"{module}:{each.attribute or ''}"
+        if each.attribute == "":  # `import a.b.c` binds `a`: the way to what is used begins there
+            package = self._static_module(module.partition(".")[0])
+            if isinstance(package, _StaticModule):
+                yield from self._of_static_module(package, chains or [(*module.split("."),)], 1)
+                return
         found = self._static_module(module)
         if each.attribute and isinstance(found, _StaticModule):
             found = self._static(found, each.attribute)
         if isinstance(found, _StaticModule):
-            # `import a.b.c` binds `a`: the way to what is used begins there.
-            yield from self._of_static_module(found, chains, len(module.split(".")) if each.attribute == "" else 1)
+            yield from self._of_static_module(found, chains, 1)
         elif isinstance(found, _Outside) and each.attribute:
             yield label, self._stand_in(_Outside(found.tag, label))
         else:
@@ -834,7 +845,7 @@ class _Reading:
             if filename is None and loaded is None and name.partition(".")[0] not in sys.stdlib_module_names:
                 return self._stand_in(_State(f"module {name}"))
             return self._named_outside(name, "", filename)
-        if loaded is None:
+        if loaded is None or file_of(name) is None:  # a package without a file of its own has nothing in it but others
             file = syntax.file_of_text(syntax.text_of(filename), filename)
         else:
             file = next(_texts_of(vars(loaded)), None)  # type: ignore[assignment]
@@ -885,6 +896,8 @@ class _Reading:
         code = module.file.code_of(statement) if isinstance(statement, syntax.DEFINITIONS) else None
         names = None if code is None else syntax.names_looked_up(code) | syntax.outer_names(statement)
         local = {each.bound for each in uses.imports}
+        if code is None:
+            local |= syntax.names_within(statement)
         members: dict[str, Any] = {}
         for chain in uses.chains:
             root = chain[0]
@@ -918,7 +931,8 @@ class _Reading:
 
 _STAND_INS: dict[type, Callable[[_Reading, Any], Node]] = {
     _Outside: lambda _, value: Node(value.tag, value.name),
-    _State: lambda _, value: Node("state", value.name),
+    # What Python calls a type of its own differs between its versions.
+    _State: lambda _, value: Node("state", "" if is_of_python(value.name, None) else value.name),
     _Group: lambda _, value: _node(value.tag, None, value.members),
     _Whole: lambda reading, value: reading._namespace(value.space),
     _Defined: _Reading._defined,
@@ -1037,6 +1051,8 @@ class _StatefulTypes:
 
 
 _STATEFUL = _StatefulTypes()
+# What has another name in a newer Python.
+_MOVED = {("_thread", "allocate_lock"): ("_thread", "lock")}
 
 
 def is_users_class(kind: type) -> bool:
@@ -1072,11 +1088,10 @@ def _is_made_up(filename: str) -> bool:
 
 def _is_generated(function: types.FunctionType, owner: type) -> bool:
     """Whether a method was written by a decorator or a base of the class, as those of dataclasses are."""
-    return (
-        _is_made_up(function.__code__.co_filename)
-        and function.__module__ in ("builtins", owner.__module__)
-        and (function.__code__.co_filename in ("<string>",) or "generated" in function.__code__.co_filename)
-    )
+    function = inspect.unwrap(function)
+    filename = function.__code__.co_filename
+    fields = "__dataclass_fields__" in vars(owner) or "_fields" in vars(owner)
+    return "generated" in filename or (filename == "<string>" and _is_dunder(function.__name__) and fields)
 
 
 def _is_dunder(name: str) -> bool:
@@ -1093,7 +1108,8 @@ def _is_wrapping(value: Any) -> bool:
 
 def _has_say(kind: type, name: str) -> bool:
     """Whether a class has a say in what an attribute of its instances is."""
-    return hasattr(getattr(kind, name, None), "__set__") or "__getattribute__" in kind.__dict__
+    reads = inspect.getattr_static(kind, "__getattribute__", None)
+    return isinstance(reads, types.FunctionType) or hasattr(inspect.getattr_static(kind, name, None), "__set__")
 
 
 def _is_state(value: Any, chain: Chain, changed: frozenset[Chain]) -> bool:

@@ -604,6 +604,17 @@ def outer_names(node: Any) -> frozenset[str]:
     return frozenset(chain[0] for each in around for chain in uses_of(each).chains)
 
 
+def names_within(statement: ast.AST) -> frozenset[str]:
+    """The names that comprehensions and lambdas in a statement bind for themselves."""
+    inner: set[str] = set()
+    for node in ast.walk(statement):
+        if isinstance(node, ast.comprehension):
+            inner.update(each.id for each in ast.walk(node.target) if isinstance(each, ast.Name))
+        elif isinstance(node, ast.arg):
+            inner.add(node.arg)
+    return frozenset(inner)
+
+
 def text_at(file: File, node: Any) -> str:
     """The source of a definition as it stands in its file, moved to the left edge."""
     lines = file.lines[first_line(node) - 1 : node.end_lineno]
