@@ -24,7 +24,7 @@ import functools
 import inspect
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from itertools import cycle, repeat
 from operator import attrgetter, is_
@@ -1374,11 +1374,13 @@ def _shown(value: Any) -> str:
 _WITHOUT_CLASSES = ATOMS | {bytearray, memoryview, range}
 
 
-def classes_among(values: Iterable[Any]) -> list[type]:
+def classes_among(values: Collection[Any]) -> list[type]:
     """Return the user's classes whose instances are among some values, or in them, in the order of their names.
 
     What an object does is the code of its class, which is no part of its own fingerprint.
     """
+    if _WITHOUT_CLASSES.issuperset(map(type, values)):
+        return []
     found: dict[type, None] = {}
     seen: set[int] = set()
     stack = [value for value in values if type(value) not in _WITHOUT_CLASSES]
