@@ -21,14 +21,16 @@ import ast
 import builtins
 import contextlib
 import functools
+import importlib
 import inspect
 import sys
 import types
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from itertools import cycle, repeat
 from operator import attrgetter, is_
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from blake3 import blake3
@@ -564,6 +566,11 @@ class _Reading:
             code = file.code_of(node)
             looked_up = syntax.outer_names(node) | (syntax.names_looked_up(code) if code else frozenset())
             members.update(self._used(uses, _Scope(space, looked_up, {})))
+            if fields == "full":
+                for annotation in syntax.annotations_of(node):
+                    read = syntax.uses_of(annotation)
+                    names = frozenset(chain[0] for chain in read.chains)
+                    members.update(self._used(read, _Scope(space, names, {})))
             members.update(self._members_beside_source(value, file, node, valued))
         where = f"{_base(file.filename)}:{node.lineno}" if file else ""
         return self._noted(
@@ -662,7 +669,7 @@ class _Reading:
             )
         if _is_state(value, chain[:at], changed):
             return label, self._definition(space, name) or self._changed(value)
-        if at < len(chain) and is_users_class(type(value)) and not self._tells_place(space, name):
+        if at < len(chain) and is_users_class(type(value)):
             rest = self._unchanged_by(value, chain[at])
             if rest is not None:
                 return f"{label}.{chain[at]}", rest
@@ -731,7 +738,7 @@ class _Reading:
         """What stands for what a name stands for."""
         if _is_code(value) or self._outside(value) is not None:
             return self.follow(value)
-        if self._tells_place(space, name):
+        if isinstance(value, (str, PurePath)) and Path(value).is_absolute() and self._tells_place(space, name):
             return self._held(value, self._definition(space, name))
         self._watch_value(value)
         return value if _is_plain(value) else self.follow(value, self._definition(space, name))
@@ -773,9 +780,9 @@ class _Reading:
         """Whether a name was computed from where its file lies, or from where the process was started."""
         found = None if name in seen else self._statements(space, name)
         for statement in found[1] if found else ():
+            if syntax.names_place(statement):
+                return True
             for chain in syntax.uses_of(statement).chains:
-                if chain[0] == "__file__" or "getcwd" in chain or "cwd" in chain:
-                    return True
                 if chain[0] in space and chain[0] != name and self._tells_place(space, chain[0], seen | {name}):
                     return True
         return False
@@ -858,12 +865,22 @@ class _Reading:
         key = ("static", module.name, name)
         if key not in self._stand_ins:
             if name in module.file.bindings:
-                self._stand_ins[key] = _Static(module, name)
+                self._stand_ins[key] = self._imported_for_real(module, name) or _Static(module, name)
             elif module.package == module.name and source_of_module(f"{module.name}.{name}"):
                 self._stand_ins[key] = self._static_module(f"{module.name}.{name}")
             else:
                 self._stand_ins[key] = self._star_imported(module, name) or _State(f"{module.name}.{name}")
         return self._stand_ins[key]
+
+    def _imported_for_real(self, module: _StaticModule, name: str) -> Any:
+        """What stands for a value that no source can tell, such as what was read from a file."""
+        if not any(_asks_outside(statement) for statement in module.file.bindings[name]):
+            return None
+        try:
+            space = vars(importlib.import_module(module.name))
+        except Exception:  # it will be raised to the step as well
+            return None
+        return self._named(space, name, self.watch.name(space, name)) if name in space else None
 
     def _star_imported(self, module: _StaticModule, name: str) -> Any:
         for statement in module.file.bindings.get("*", ()):
@@ -1346,6 +1363,23 @@ def _spans(node: ast.ClassDef, code: types.CodeType) -> bool:
     return syntax.first_line(node) <= code.co_firstlineno <= (node.end_lineno or node.lineno)
 
 
+_KNOWN_CALLS = frozenset(
+    "int float str bytes bool list dict set tuple frozenset range len min max sum sorted abs round zip map filter "
+    "enumerate reversed compile Path PurePath timedelta date datetime Decimal Fraction namedtuple TypeVar NewType "
+    "getLogger partial Lock RLock Event field SimpleNamespace super isinstance".split()
+)
+
+
+def _asks_outside(statement: ast.stmt) -> bool:
+    """Whether a statement that binds a value calls what may answer differently next time."""
+    if isinstance(statement, (*syntax.DEFINITIONS, ast.Import, ast.ImportFrom)):
+        return False
+    calls = [node.func for node in ast.walk(statement) if isinstance(node, ast.Call)]
+    names = [each.attr if isinstance(each, ast.Attribute) else getattr(each, "id", "") for each in calls]
+    reads = any(isinstance(node, ast.Attribute) and node.attr == "environ" for node in ast.walk(statement))
+    return reads or not _KNOWN_CALLS.issuperset(names)
+
+
 def _absolute(module: str, level: int, package: str) -> str | None:
     """The full name of a module that is imported in a package."""
     if not level:
@@ -1394,13 +1428,28 @@ def classes_among(values: Collection[Any]) -> list[type]:
             items = _items_of(value)
             if not _WITHOUT_CLASSES.issuperset(map(type, items)):
                 stack.extend(items)
-        elif is_users_class(kind):
-            found[kind] = None
+        else:
+            if is_users_class(kind):
+                found[kind] = None
+                stack.extend(getattr(value, name, None) for base in kind.__mro__ for name in _slots_of(base))
             stack.extend(vars_of(value).values())
-            stack.extend(getattr(value, name, None) for base in kind.__mro__ for name in _slots_of(base))
-            if isinstance(value, (list, tuple, dict, set, frozenset)):
-                stack.extend(_items_of(dict(value)) if isinstance(value, dict) else value)
+            stack.extend(_held_in(value))
     return sorted(found, key=lambda kind: (kind.__qualname__, kind.__module__))
+
+
+def _held_in(value: Any) -> Collection[Any]:
+    """What a collection, a bound method, a partial or an array of objects holds."""
+    if isinstance(value, (dict, types.MappingProxyType)):
+        return _items_of(dict(value))
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        return list(value)
+    if isinstance(value, types.MethodType):
+        return (value.__self__,)
+    if isinstance(value, functools.partial):
+        return (value.func, *value.args, *value.keywords.values())
+    if getattr(getattr(value, "dtype", None), "hasobject", False):
+        return value.ravel().tolist() if hasattr(value, "ravel") else ()
+    return ()
 
 
 def _slots_of(kind: type) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import __future__
 
 import ast
+import contextlib
 import dis
 import functools
 import linecache
@@ -322,8 +323,7 @@ class _Writer:
         return [each for each in decorators if ".".join(map(str, _chain(_called(each)))) not in self.form.ours]
 
     def _body(self, node: ast.AST, body: list[ast.stmt]) -> list[ast.stmt]:
-        if isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.Module)):
-            body = _without_docstring(body)
+        body = [each for each in body if not _does_nothing(each)]
         if isinstance(node, ast.ClassDef):
             return self._class_body(node, body)
         left = [each for each in body if type(each) is not ast.AnnAssign or each.value is not None]
@@ -388,12 +388,10 @@ def _is_special(annotation: ast.expr) -> bool:
     return any(name in text for name in ("ClassVar", "InitVar", "KW_ONLY"))
 
 
-def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
-    first = body[0] if body else None
-    text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-    if text and isinstance(first.value.value, str):  # type: ignore[union-attr]
-        return body[1:] or [ast.Pass()]
-    return body
+def _does_nothing(statement: ast.stmt) -> bool:
+    """Whether a statement is `pass`, a docstring, or another constant by itself."""
+    constant = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    return constant or isinstance(statement, ast.Pass)
 
 
 def _constant(value: object) -> str:
@@ -594,6 +592,17 @@ def _inside(node: Any) -> list[ast.AST]:
     return inner
 
 
+def annotations_of(node: ast.ClassDef) -> list[ast.expr]:
+    """The annotations in the body of a class, those that are written as texts, too."""
+    found = [each.annotation for each in node.body if isinstance(each, ast.AnnAssign)]
+    for annotation in list(found):
+        for inner in ast.walk(annotation):
+            if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+                with contextlib.suppress(*_UNREADABLE):
+                    found.append(ast.parse(inner.value, mode="eval").body)
+    return found
+
+
 def outer_names(node: Any) -> frozenset[str]:
     """The names by which a definition is decorated, derived and given defaults: they belong to what is around it."""
     around: list[ast.AST] = [*getattr(node, "decorator_list", ()), *getattr(node, "bases", ())]
@@ -602,6 +611,16 @@ def outer_names(node: Any) -> frozenset[str]:
     if isinstance(arguments, ast.arguments):
         around.extend([*arguments.defaults, *filter(None, arguments.kw_defaults)])
     return frozenset(chain[0] for each in around for chain in uses_of(each).chains)
+
+
+_PLACES = frozenset("getcwd cwd abspath resolve absolute realpath home expanduser gettempdir mkdtemp".split())
+
+
+def names_place(statement: ast.AST) -> bool:
+    """Whether a statement mentions where its file lies, where the process was started, or whose machine it is."""
+    nodes = list(ast.walk(statement))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return "__file__" in names or any(node.attr in _PLACES for node in nodes if isinstance(node, ast.Attribute))
 
 
 def names_within(statement: ast.AST) -> frozenset[str]:
