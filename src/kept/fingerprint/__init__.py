@@ -3,6 +3,7 @@
     plain.py        bytes of plain values, at C speed; digests of buffers
     canonical.py    the one tagged, versioned encoding, and the walk over structured values
     rules.py        which rule describes a value; the functions that others call
+    differences.py  where two values differ
     builtins.py stdlib.py objects.py functions.py    rules for Python itself
     code.py        functions, classes and modules: what they reach, as one digest and as named parts
     syntax.py      source: texts, one normal form, the names that it uses
