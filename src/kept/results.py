@@ -365,6 +365,13 @@ class ResultStore:
         except (Exception, SystemExit) as error:  # a user's serializer, or a pickle, may raise anything
             return Miss(f"unreadable: the serializer {entry.serializer} raised {type(error).__name__}: {error}")
 
+    def as_kept(self, value: Any, entry: Entry) -> Any:
+        """The value as it would come back had it been kept as this entry is. A serializer may raise anything."""
+        if entry.fingerprint is not None:
+            return value
+        serializer = self._serializer_of(entry)
+        return serializer.loads(serializer.dumps(value))
+
     def _serializer_of(self, entry: Entry) -> Serializer:
         return self.serializer if entry.serializer == self.serializer_name else Serializer.from_name(entry.serializer)
 

@@ -1,4 +1,4 @@
-"""What the runs inside of one flow run learn about stores that are far away, and remember for one another.
+"""What the runs inside of one flow run learn about stores and about each other, and remember for one another.
 
 A key that a store did not have is not asked for again; the same trouble is told twice, then counted, and told of as
 a whole when the outermost flow run ends; and what was written there is known, so that the end can wait for it.
@@ -23,6 +23,11 @@ NOT_KEPT = "results that were not kept"
 NOT_LOCKED = "results computed without the lock on their keys"
 RECOMPUTED = "results computed again because they could not be fetched when they were needed"
 
+SAME_RESULT = "hits computed again with the same result"
+OTHER_RESULT = "hits computed again with another result"
+NOT_CHECKED = "hits that could not be computed again and compared"
+CHANGED_ARGUMENTS = "arguments changed by the task or flow that they were passed to"
+
 _lock = threading.Lock()
 _all: weakref.WeakSet[RunNotes] = weakref.WeakSet()
 
@@ -35,7 +40,7 @@ class RunNotes:
         written: the stores far away that something was published in.
     """
 
-    __slots__ = ("__weakref__", "_counts", "_entries", "_known", "_reasons", "over", "written")
+    __slots__ = ("__weakref__", "_counts", "_entries", "_findings", "_known", "_reasons", "over", "written")
 
     def __init__(self) -> None:
         self.over = False
@@ -45,6 +50,7 @@ class RunNotes:
         self._entries: dict[int, Any] = {}  # held, so that no others come to have their ids
         self._counts: dict[tuple[str, str], int] = {}
         self._reasons: dict[str, str] = {}
+        self._findings: dict[str, dict[str, int]] = {}
         with _lock:
             _all.add(self)
 
@@ -71,8 +77,15 @@ class RunNotes:
             self._counts[what, location] = so_far = self._counts.get((what, location), 0) + count
         return self.over or so_far <= _TOLD
 
+    def is_news(self, finding: str, of: str) -> bool:
+        """Count what `KEPT_CACHE_CHECK` found out about this task or flow; whether it should be told, as above."""
+        with _lock:
+            counts = self._findings.setdefault(finding, {})
+            counts[of] = so_far = counts.get(of, 0) + 1
+        return self.over or so_far <= _TOLD
+
     def summaries(self) -> list[str]:
-        """What to tell at the end of the flow run, one sentence for each store that had trouble."""
+        """What to tell at the end of the flow run: a sentence for each store that gave trouble, and one of checks."""
         self.over = True
         told = []
         for location, reason in self._reasons.items():
@@ -81,7 +94,13 @@ class RunNotes:
                 f"The store {location} gave trouble, and the run went on without it: {'; '.join(counts)}. "
                 f"The first time: {reason.rstrip('.')}."
             )
+        if self._findings.keys() - {SAME_RESULT}:
+            told.append(f"What KEPT_CACHE_CHECK found: {'; '.join(map(self._counted, self._findings))}.")
         return told
+
+    def _counted(self, finding: str) -> str:
+        counts = self._findings[finding]
+        return f"{finding}: {sum(counts.values())} ({', '.join(f'{of} {count}' for of, count in counts.items())})"
 
 
 def note_published(entries: Any, keys: Iterable[str]) -> None:

@@ -79,7 +79,7 @@ class Anew:
     def _submitted(self, reason: str) -> Any:
         enter_run(self._around)
         activate(None)  # it stands for a result that was there already, and waits for no transaction
-        again, flow = _Repeated(self._owner, functools.partial(self._prepared, reason)), flow_context_of(self._around)
+        again, flow = Repeated(self._owner, functools.partial(self._prepared, reason)), flow_context_of(self._around)
         if flow is not None and flow.task_runner is not None:
             try:
                 return flow.task_runner.submit(again, self._parameters)
@@ -95,7 +95,7 @@ class Anew:
         self._run = run
 
 
-class _Repeated:
+class Repeated:
     """A task or flow whose runs are prepared by a function; in another process it is the task or flow."""
 
     def __init__(self, owner: Any, prepare: Any) -> None:

@@ -88,7 +88,7 @@ class FlowRunSteps(RunSteps):
                 yield Wait(pending)
         return state
 
-    def _notes(self) -> RunNotes:
+    def notes(self) -> RunNotes:
         return self.context.notes  # type: ignore[no-any-return]
 
     def _ended(self, state: State[Any]) -> Steps[None]:
@@ -98,7 +98,7 @@ class FlowRunSteps(RunSteps):
 
     def _done_with_stores(self, wait: bool) -> Steps[None]:
         """Wait until what runs have put into stores far away is there, and tell what trouble these gave."""
-        notes = self._notes()
+        notes = self.notes()
         for store in notes.written if wait else ():
             try:
                 lost, reason = (yield Io(store.flush, (), True)), "it could not be sent there"

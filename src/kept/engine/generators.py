@@ -120,6 +120,24 @@ class Stream:
         return Collected(values, paused)
 
 
+def unseen(steps: Steps[T]) -> Steps[T]:
+    """The steps of a generator whose values nobody takes."""
+    step: Callable[[Any], Any] = steps.send
+    argument: Any = None
+    while True:
+        try:
+            effect = step(argument)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        if isinstance(effect, Yield):
+            step, argument = steps.send, NEXT
+            continue
+        try:
+            step, argument = steps.send, (yield effect)
+        except BaseException as error:
+            step, argument = steps.throw, error
+
+
 def _as_now(value: Any) -> Any:
     """The value as it is now, whatever its generator and its caller do to it later."""
     if value.__class__ in _UNCHANGING:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import copy
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from kept.context import current_run
@@ -45,6 +46,16 @@ def check_reach(handles: Iterable[Any]) -> None:
                 f"The future of {_label(run)} belongs to another flow run, {run.flow_run_id}. Futures are for the "
                 "flow in which they were submitted and for the flows that it calls: return its result, and pass that."
             )
+
+
+def copied(parameters: dict[str, Any], ignored: Collection[str]) -> dict[str, Any] | None:
+    """The arguments as copies, but for those of the ignored names; None if one can't be copied."""
+    unread = {id(handle): handle for handle in find_handles(parameters)}  # they stand for what nobody can change
+    try:
+        copies = copy.deepcopy({name: value for name, value in parameters.items() if name not in ignored}, unread)
+    except Exception:  # of a connection or a lock there is no second one
+        return None
+    return {**parameters, **copies}
 
 
 def _runs_around() -> Iterator[Any]:

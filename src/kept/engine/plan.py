@@ -30,6 +30,8 @@ class Hit(NamedTuple):
 
     entry: Entry
     reason: str
+    stale: bool = False
+    """Whether its time is over, and it is used once more while it is renewed in the background."""
 
 
 class Run(NamedTuple):
@@ -69,8 +71,12 @@ class Rules:
     """The decision if nothing is looked up, with the reason."""
     storage_key: str | None
     """The template that is the key, instead of a policy."""
+    check: float
+    """The share of hits that are computed again and compared, from 0 to 1."""
     refresh: str
     """Why a kept result is not used; empty if it is."""
+    serves_stale: bool
+    """Whether a kept result whose time is over is used while it is renewed in the background."""
     expiration: float | None
     """Seconds after which a kept result is no longer used."""
     store: ResultStore | None
@@ -175,7 +181,9 @@ def _rules(spec: Spec, settings: Settings, inherited: tuple[Any, Any, Any], defa
     spec.memo["rules"] = rules = Rules(
         settings=settings,
         inherited=inherited,
+        check=0.0 if options.refresh_cache is False else settings.cache.check,
         refresh=refreshing(options.refresh_cache, settings.tasks.refresh_cache),
+        serves_stale=options.refresh_cache == "background" and not spec.is_generator,
         expiration=expiration.total_seconds() if isinstance(expiration, timedelta) else None,
         in_memory=options.cache_result_in_memory or not said["persist"],
         log_prints=_log_prints(options.log_prints, inherited[2], settings),
@@ -229,26 +237,28 @@ def caching(spec: Spec, settings: Settings, persist: bool) -> tuple[CachePolicy 
     return policy, ""
 
 
-def refreshing(option: bool | None, setting: bool) -> str:
+def refreshing(option: bool | str | None, setting: bool) -> str:
     """Why a kept result is not used; empty if it is."""
-    if option:
+    if option is True:
         return "refresh_cache=True"
-    if option is None and setting:
+    if option is not False and setting:
         return "KEPT_TASKS_REFRESH_CACHE is set"
     return ""
 
 
-def judge(found: Entry | Miss, expiration: float | None, now: float) -> Hit | Run:
+def judge(found: Entry | Miss, expiration: float | None, now: float, serves_stale: bool = False) -> Hit | Run:
     """Whether what the store says can be used at the time `now`, in seconds since the epoch."""
     if isinstance(found, Miss):
         return Run(found.reason)
     entry = found
     if entry.expires is not None and entry.expires <= now:
-        return Run(f"expired {ago(now - entry.expires)}")
+        too_old = f"expired {ago(now - entry.expires)}"
     # An entry from the future was made under a clock that was ahead: it is taken to be as old as it is young.
-    if expiration is not None and abs(now - entry.created) >= expiration:
-        return Run(f"kept {ago(abs(now - entry.created))}, longer than cache_expiration allows")
-    return Hit(entry, "kept")
+    elif expiration is not None and abs(now - entry.created) >= expiration:
+        too_old = f"kept {ago(abs(now - entry.created))}, longer than cache_expiration allows"
+    else:
+        return Hit(entry, "kept")
+    return Hit(entry, too_old, stale=True) if serves_stale else Run(too_old)
 
 
 def ago(seconds: float) -> str:

@@ -15,6 +15,7 @@ from kept.cache_policies import Call
 from kept.context import FlowRunContext, enter_run, leave_run
 from kept.engine.anew import Anew, bringing
 from kept.engine.attempts import attempts
+from kept.engine.checking import check_hit, watch
 from kept.engine.effects import Io, Lock, Steps, Wait
 from kept.engine.generators import Returned, Yielded
 from kept.engine.hooks import run_hooks
@@ -22,6 +23,7 @@ from kept.engine.inputs import FarAway, Resolver, Unread, check_reach, unfinishe
 from kept.engine.names import storage_key
 from kept.engine.outcome import final_state, is_outcome, settled
 from kept.engine.plan import Bypass, Decision, Hit, Identity, Rules, Run, judge, kept_by_another
+from kept.engine.renewal import renew
 from kept.engine.signals import catch_sigterm, crash_message, release_sigterm, undisturbed
 from kept.exceptions import CancelledRun, KeptException, LockLostError, MissingResult, SerializationError
 from kept.history import RunRecord
@@ -216,17 +218,18 @@ class RunSteps:
         except Exception as error:
             self.write(logging.ERROR, str(error))
             return Failed(message=f"{type(error).__name__}: {' '.join(str(error).split())}", data=error)
+        state: State[Any] | None = None
         if self.rules.policy is not None:
             self.identity = self._identify()
             if self.identity is not None:
-                hit = yield from self._look_up(self.identity.key)
-                if hit is not None:
-                    return hit
+                state = yield from self._look_up(self.identity.key)
         elif self.rules.storage_key is not None:
             self.identity = self._identify()  # not to look there, but to write there
-        if self._takes_turns():
-            return (yield from self._alone())
-        return (yield from self._compute())
+        if state is None:
+            state = yield from (self._alone() if self._takes_turns() else self._compute())
+        if self.rules.check and isinstance(self.decision, Hit) and not self.decision.stale:
+            yield from check_hit(self, state)
+        return state
 
     def _resolve(self, wait_for: Any) -> Steps[State[Any] | None]:
         """Put values in the place of futures; a state if the run can't start."""
@@ -275,6 +278,12 @@ class RunSteps:
         except MissingResult as error:
             return self._without_input(error)
         return None
+
+    def inputs_ready(self) -> Steps[State[Any] | None]:
+        """Read the inputs that the function is to be called with here; a state if one is not to be had."""
+        if self.elsewhere and not self._shows_inputs() and self._can_be_read_elsewhere():
+            return None
+        return (yield from self.reading())
 
     def _without_input(self, error: MissingResult) -> State[Any]:
         self.write(logging.ERROR, f"An input can't be had: {error}")
@@ -346,7 +355,7 @@ class RunSteps:
         assert store is not None
         try:
             found = (yield from self._asked(store, key, afresh)) if store.slow else store.lookup(key)
-            self.decision = decision = judge(found, rules.expiration, time.time())
+            self.decision = decision = judge(found, rules.expiration, time.time(), rules.serves_stale)
             if not isinstance(decision, Hit):
                 return self._miss(decision.reason)
             entry = decision.entry
@@ -373,11 +382,17 @@ class RunSteps:
             self.flow.notes.note_absent(store.entries, key)
         return found
 
-    def _hit(self, entry: Entry, kept: KeptResult) -> State[Any]:
+    def _hit(self, entry: Entry, kept: KeptResult) -> State[Any] | None:
+        decision, message = self.decision, None
+        if isinstance(decision, Hit) and decision.stale:
+            if not renew(self):
+                return self._miss(f"{decision.reason}, and an argument can't be copied for the background")
+            self.note("renewed in the background")
+            message = f"Stale: {self.decision.reason}"
         if entry.task != self.spec.key:
             self._warn_of_sharing(entry)
         self.saved = entry.seconds
-        return State(StateType.COMPLETED, "Cached", None, kept, None, entry.key)
+        return State(StateType.COMPLETED, "Cached", message, kept, None, entry.key)
 
     def _miss(self, reason: str) -> State[Any] | None:
         """Note why no kept result is used; say so in the log if there is one that should have been usable."""
@@ -390,11 +405,15 @@ class RunSteps:
 
     def is_news(self, what: str, reason: str) -> bool:
         """Count a trouble with the store; whether this run should tell of it, or the flow run has been told enough."""
-        store, notes = self.rules.store, self._notes()
+        store, notes = self.rules.store, self.notes()
         return notes is None or store is None or notes.trouble(what, store.location, reason)
 
-    def _notes(self) -> RunNotes | None:
-        """What the flow run around remembers of stores."""
+    def note(self, what: str) -> None:
+        """Add to the reason that the history has of this run."""
+        self.decision = self.decision._replace(reason=f"{self.decision.reason}; {what}")
+
+    def notes(self) -> RunNotes | None:
+        """What the flow run around remembers of stores and of what was found out about runs."""
         return None if self.flow is None else self.flow.notes
 
     def _warn_of_sharing(self, entry: Entry) -> None:
@@ -498,10 +517,9 @@ class RunSteps:
 
     def _compute(self) -> Steps[State[Any]]:
         key = self.identity.key if self.identity is not None else None
-        if not self.elsewhere or self._shows_inputs() or not self._can_be_read_elsewhere():
-            not_ready = yield from self.reading()
-            if not_ready:
-                return not_ready
+        not_ready = yield from self.inputs_ready()
+        if not_ready:
+            return not_ready
         store, persist = self.rules.store, self.rules.persist
         if persist and store is not None and store.refusal:
             persist = False  # said before hours are spent on it
@@ -509,6 +527,7 @@ class RunSteps:
         txn = Transaction(key, store, parent=get_transaction(), of_task=True)
         txn.locks, txn.holder, txn.over = self.locks, self.run.id, self.over
         began = time.perf_counter()
+        watched = watch(self) if self.rules.check else None
         if self.holds_results_back:
             activate(txn)
         try:
@@ -518,6 +537,8 @@ class RunSteps:
             raise
         finally:
             deactivate(txn)
+        if watched is not None:
+            watched.tell()
         if isinstance(outcome, State):
             yield from txn.rolling_back()
             return outcome

@@ -17,6 +17,7 @@ from kept.settings.kinds import (
     POSITIVE_NUMBER,
     SECONDS,
     SECRET,
+    SHARE,
     SIZE,
     TEXT,
     WHOLE_NUMBER,
@@ -30,6 +31,7 @@ __all__ = [
     "KEPT_BLOCKS_KEY",
     "KEPT_BLOCKS_KEY_PATH",
     "KEPT_BLOCKS_PATH",
+    "KEPT_CACHE_CHECK",
     "KEPT_CACHE_SINGLE_FLIGHT",
     "KEPT_DEBUG_MODE",
     "KEPT_DEFAULT_RESULT_STORAGE_BLOCK",
@@ -253,11 +255,17 @@ class LoggingSettings(Section):
 
 
 class CacheSettings(Section):
-    """How runs of one process share work."""
+    """How runs of one process share work, and how what is kept is checked."""
 
     section = "cache"
     single_flight = Setting(
         BOOLEAN, False, "Let runs of a task with the same key in one process wait for the first instead of computing."
+    )
+    check = Setting(
+        SHARE,
+        0.0,
+        "Compute this share of hits again and say where what is kept is not what comes out, and which tasks change "
+        "their arguments.",
     )
 
 
@@ -328,6 +336,7 @@ KEPT_LOGGING_CONFIG_PATH = KEPT_LOGGING_SETTINGS_PATH = LoggingSettings.config_p
 KEPT_LOGGING_EXTRA_LOGGERS = LoggingSettings.extra_loggers
 KEPT_HISTORY_ENABLED = HistorySettings.enabled
 KEPT_CACHE_SINGLE_FLIGHT = CacheSettings.single_flight
+KEPT_CACHE_CHECK = CacheSettings.check
 KEPT_LOCKING_REDIS_URL = LockingSettings.redis_url
 KEPT_LOCKING_LEASE_SECONDS = LockingSettings.lease_seconds
 KEPT_BLOCKS_PATH = BlocksSettings.path

@@ -121,6 +121,13 @@ def _read_seconds(value: object) -> float:
     return value
 
 
+def _read_share(value: object) -> float:
+    share = _read_seconds(value)
+    if share > 1:
+        raise ValueError
+    return share
+
+
 def _read_delays(value: object) -> float | list[float]:
     if isinstance(value, str) and ("," in value or value.strip().startswith("[")):
         value = _split(value)
@@ -186,6 +193,7 @@ POSITIVE_NUMBER = Kind("number", "a whole number, 1 or more", _read_positive_num
 DELAYS = Kind("seconds", "seconds, 0 or more, or a list of them such as 1,10,60", _read_delays)
 NAMES = Kind("names", "names with commas between them", _read_names)
 TEXT = Kind("string", "a text that is not empty", _read_text)
+SHARE = Kind("number", "a share of all, from 0 for none to 1 for all", _read_share)
 SECONDS = Kind("seconds", "seconds, 0 or more", _read_seconds)
 SIZE = Kind("size", "a number of bytes, or a size such as 500MB, 10GB, 1.5TB (powers of 1000)", _read_size)
 SECRET = Kind("secret", "a text that is not empty", _read_text)
