@@ -398,7 +398,7 @@ def test_a_forked_child_renews_by_itself() -> None:
 
 @pytest.mark.parametrize("value", ["backgrund", 1, "", b"background"])
 def test_another_word_is_refused(value: Any) -> None:
-    with pytest.raises(ParameterTypeError, match="refresh_cache=.*it takes True, False, 'background' or None"):
+    with pytest.raises(ParameterTypeError, match="refresh_cache=.*it takes True, False or None, or 'background'"):
         task(refresh_cache=value)
 
 

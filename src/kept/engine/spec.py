@@ -385,7 +385,7 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "retry_condition_fn": ("a function of task, task run and state", callable),
     "timeout_seconds": ("a number of seconds, more than 0", _is_positive),
     "persist_result": ("True, False or None", _is_bool),
-    "refresh_cache": ("True, False, 'background' or None", lambda v: _is_bool(v) or v == "background"),
+    "refresh_cache": ("True, False or None, or 'background'", lambda v: _is_bool(v) or v == "background"),
     "log_prints": ("True, False or None", _is_bool),
     "cache_result_in_memory": ("True or False", _is_bool),
     "validate_parameters": ("True or False", _is_bool),
