@@ -24,20 +24,21 @@ class Place(NamedTuple):
 
     proxy: FaultProxy
     bucket: str
+    folder: str = "team"
 
     @property
     def url(self) -> str:
-        return f"s3://{self.bucket}/team"
+        return f"s3://{self.bucket}/{self.folder}"
 
     @property
     def environment(self) -> dict[str, str]:
         """What makes kept keep results here."""
         return {**self.proxy.environment, "KEPT_RESULTS_DEFAULT_STORAGE": self.url}
 
-    def objects(self, prefix: str = "team/") -> dict[str, bytes]:
-        """What is in the bucket."""
+    def objects(self) -> dict[str, bytes]:
+        """What is in the folder of the bucket."""
         server = self.proxy.server
-        return {key: server.get(self.bucket, key) for key in server.keys(self.bucket, prefix)}
+        return {key: server.get(self.bucket, key) for key in server.keys(self.bucket, f"{self.folder}/")}
 
 
 def a_place(server: S3, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> Place:
@@ -72,7 +73,7 @@ class Workers:
     def start(
         self, *arguments: object, env: Mapping[str, str] | None = None, host: tuple[Hosts, int] | None = None
     ) -> subprocess.Popen[str]:
-        home = host[0].local / self.folder.name if host else self.folder / f"home-{len(self.started)}"
+        home = host[0].local / "home" if host else self.folder / f"home-{len(self.started)}"
         paths = {"PYTHONPATH": f"{REPOSITORY / 'src'}:{REPOSITORY}", "KEPT_HOME": str(home)}
         settings = {**os.environ, **paths, "WORK_NOTES": str(self.notes_file), **(env or {})}
         command = [sys.executable, "-m", "tests.survival.work", *map(str, arguments)]

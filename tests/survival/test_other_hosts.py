@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,11 +19,21 @@ from tests.survival.conftest import Place, Workers, ended_well
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def shared(s3: S3, hosts: Hosts) -> Iterator[Place]:
-    """A bucket that both hosts reach, with conditional writes as on S3."""
+@pytest.fixture(scope="module")
+def known(s3: S3, hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A bucket that both hosts reach, with conditional writes as on S3; both have asked it, by a thousand requests."""
     with FaultProxy(s3, hosts.address, atomic=True) as proxy:
-        yield Place(proxy, s3.bucket())
+        place = Place(proxy, s3.bucket())
+        workers = Workers(tmp_path_factory.mktemp("known"))
+        for host in (1, 2):
+            workers.run("first", 1000 + host, env=place.environment, host=(hosts, host))
+        yield place
+
+
+@pytest.fixture
+def shared(known: Place, tmp_path: Path) -> Place:
+    """A folder of this test in that bucket."""
+    return known._replace(folder=tmp_path.name)
 
 
 @pytest.fixture
@@ -34,15 +45,7 @@ def shared_redis(hosts: Hosts, redis_server: RedisServer) -> Iterator[dict[str, 
     server.kill()
 
 
-def begin(workers: Workers, hosts: Hosts, settings: dict[str, str]) -> None:
-    """Let one process of each host find out what the server guarantees, which takes a thousand requests."""
-    for host in (1, 2):
-        workers.run("first", 1000 + host, env=settings, host=(hosts, host))
-    workers.notes_file.unlink()
-
-
 def computed_once(workers: Workers, hosts: Hosts, settings: dict[str, str], keys: int) -> None:
-    begin(workers, hosts, settings)
     processes = [workers.start("alone", keys, env=settings, host=(hosts, number % 2 + 1)) for number in range(8)]
     for process in processes:
         out, err = ended_well(process)
@@ -70,7 +73,6 @@ def test_a_clock_that_is_ten_minutes_wrong_changes_nothing(
 ) -> None:
     wrong = shared.environment | wrong_clock(minutes)
     keys = 12
-    begin(workers, hosts, shared.environment)
     processes = [
         workers.start("alone", keys, env=settings, host=(hosts, host))
         for host, settings in [(1, shared.environment), (2, wrong)] * 2
