@@ -101,8 +101,8 @@ def _further(pair: _Pair) -> _Pair | None:
         return None
     if kind in TEXTS:
         return _in_text(pair)
-    if kind in ATOMS:
-        return None
+    if kind in ATOMS or (_library(pair.old) in _ARRAYS and not hasattr(pair.old, "__len__")):
+        return None  # a scalar
     if kind is dict:
         return _in_dict(pair)
     if kind is set or kind is frozenset:
