@@ -85,9 +85,9 @@ def watch(job: RunSteps) -> Watch | None:
 
 def check_hit(job: RunSteps, state: State[Any]) -> Steps[None]:
     """Compute a hit again, if it is among those that are checked, and say whether it came out as it was kept."""
-    known = job.identity, job.decision
     if not _is_chosen(job):
         return
+    known = job.identity, job.decision
     try:
         not_ready = yield from job.inputs_ready()
         if not_ready or job.identity is None:
@@ -194,8 +194,10 @@ def _say_different(job: RunSteps, kept: KeptResult, found: Difference) -> None:
 def _say_unchecked(job: RunSteps, error: BaseException) -> None:
     said, is_ours = _said(job, error), isinstance(error, (KeptException, RunTimeout))
     job.note(f"could not be computed again and compared: {said}")
-    if isinstance(error, HashError) and job.spec.memo.setdefault("unchecked", job) is not job:
-        return  # what has no fingerprint has none the next time either
+    if isinstance(error, HashError):
+        if "unchecked" in job.spec.memo:
+            return  # what has no fingerprint has none the next time either
+        job.spec.memo["unchecked"] = True
     message = f"{job.named} can't be computed again and compared: {said.rstrip('.')}. Its kept result is used."
     _tell(job, logging.WARNING, NOT_CHECKED, message, None if is_ours else shown(error))
 
