@@ -1,4 +1,4 @@
-"""refresh_cache="background": a result whose time is over is used once more and renewed meanwhile."""
+"""refresh="background": a result whose time is over is used once more and renewed meanwhile."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.conftest import Lines
 
 AT_ONCE = timedelta(0)
 """An expiration that is over as soon as the result is there."""
-ALWAYS: Any = {"cache_policy": INPUTS, "cache_expiration": AT_ONCE, "refresh_cache": "background"}
+ALWAYS: Any = {"cache_policy": INPUTS, "cache_expiration": AT_ONCE, "refresh": "background"}
 
 
 def renewed() -> None:
@@ -74,14 +74,14 @@ def test_the_state_the_log_and_the_history_say_so(log: Lines, home: Path) -> Non
     state = count(1, return_state=True)
     renewed()
     assert state.name == "Cached" and state.message
-    assert state.message.startswith("Stale: expired 0.0 seconds ago") and "renewed in the background" in state.message
+    assert state.message.startswith("Stale: expired ") and "renewed in the background" in state.message
     assert len(log.having("Finished in state Cached('Stale: expired")) == 1
     assert len(log.having("Renewing what Task run 'count-")) == 1
     open_recorder(home / "history.sqlite").flush()
     with sqlite3.connect(home / "history.sqlite") as connection:
         rows = connection.execute("SELECT decision, reason FROM runs ORDER BY rowid").fetchall()
     connection.close()
-    assert sorted((decision, reason.partition(" 0")[0]) for decision, reason in rows[1:]) == [
+    assert sorted((decision, reason.partition(" ")[0]) for decision, reason in rows[1:]) == [
         ("HIT", "expired"),
         ("MISS", "expired"),
     ]
@@ -348,7 +348,7 @@ def test_the_process_ends_when_the_renewal_is_done(tmp_path: Path) -> None:
         from kept import task
         from kept.cache_policies import INPUTS
 
-        @task(cache_policy=INPUTS, cache_expiration=timedelta(0), refresh_cache="background")
+        @task(cache_policy=INPUTS, cache_expiration=timedelta(0), refresh="background")
         def step(x):
             with open({str(tmp_path / "ran")!r}, "a") as file:
                 file.write("ran ")
@@ -398,13 +398,30 @@ def test_a_forked_child_renews_by_itself() -> None:
 
 @pytest.mark.parametrize("value", ["backgrund", 1, "", b"background"])
 def test_another_word_is_refused(value: Any) -> None:
-    with pytest.raises(ParameterTypeError, match="refresh_cache=.*it takes True, False or None, or 'background'"):
-        task(refresh_cache=value)
+    with pytest.raises(ParameterTypeError, match="refresh=.*it takes 'background' or None"):
+        task(refresh=value)
+
+
+def test_what_runs_each_time_is_told_to_be_renewed_by_that(log: Lines) -> None:
+    count = counting(refresh_cache=True)
+    assert "Task 'count' has refresh_cache=True, so it runs each time" in log
+    assert [count(1), count(1)] == [1, 2]
+    assert not background().pending()
+
+
+def test_refresh_cache_false_keeps_the_settings_out_and_is_renewed_all_the_same() -> None:
+    count = counting(refresh_cache=False)
+    count(1)
+    with temporary_settings({KEPT_TASKS_REFRESH_CACHE: True}):
+        assert count(1) == 1
+        renewed()
+        assert count(1) == 2
+        renewed()
 
 
 def test_without_an_expiration_it_is_told_that_nothing_is_too_old(log: Lines) -> None:
-    task(lambda x: x, name="step", cache_policy=INPUTS, refresh_cache="background")
-    assert "Task 'step' has refresh_cache='background' and no cache_expiration" in log
+    task(lambda x: x, name="step", cache_policy=INPUTS, refresh="background")
+    assert "Task 'step' has refresh='background' and no cache_expiration" in log
 
 
 def test_a_generator_is_computed_when_it_is_called_which_is_told(log: Lines) -> None:

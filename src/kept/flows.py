@@ -47,8 +47,8 @@ class Flow(Decorated[P, R], FlowAttributes):
         timeout_seconds: seconds after which a run is stopped and fails.
         validate_parameters: check and convert the arguments by their annotations (the default).
         persist_result: keep the results of the flow and, unless they say otherwise, of its tasks.
-        cache_policy, cache_expiration, refresh_cache: keep the result of the flow under a key and use it instead of
-            running, see `Task`; ours, and never by default. The key also holds the name of the flow.
+        cache_policy, cache_expiration, refresh_cache, refresh: keep the result of the flow under a key and use it
+            instead of running, see `Task`; ours, and never by default. The key also holds the name of the flow.
         result_storage, result_serializer: where and how, for the flow and its tasks; see `Task`.
         cache_result_in_memory: hold the value in the state of the run; if False it is read again when asked for.
         log_prints: turn `print` into log records, in the flow and in its tasks.

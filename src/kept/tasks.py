@@ -56,8 +56,8 @@ class Task(Decorated[P, R], TaskAttributes):
         cache_result_in_memory: hold the value in the state of the run; if False it is read again when asked for.
         timeout_seconds: seconds after which a run is stopped and fails.
         log_prints: turn `print` into log records.
-        refresh_cache: run again and overwrite what is kept (True), or never do so (False), whatever the settings; or
-            "background": use what is kept also when its `cache_expiration` is over, and renew it in the background.
+        refresh_cache: run again and overwrite what is kept (True), or never do so (False), whatever the settings.
+        refresh: "background" uses what is kept once more when its `cache_expiration` is over, and renews it meanwhile.
         on_completion, on_failure, on_running: functions of task, task run and state, called when a run gets there.
         on_rollback, on_commit: functions of the transaction, called when it ends so.
 

@@ -109,7 +109,7 @@ def every_flow(x: int) -> int:
 
 task(retry_delay_seconds=exponential_backoff(10), cache_key_fn=key, result_storage=Bucket())
 task(retry_delay_seconds=lambda retries: [1] * retries)
-task(cache_expiration=timedelta(hours=1), refresh_cache="background")
+task(cache_expiration=timedelta(hours=1), refresh="background")
 flow(task_runner=ThreadPoolTaskRunner, result_storage="~/results")
 
 assert_type(every.name, str)
@@ -154,7 +154,8 @@ def wrong() -> None:
     task(cache_policy="INPUTS")  # type: ignore
     task(cache_key_fn="x")  # type: ignore
     task(persist_result="yes")  # type: ignore
-    task(refresh_cache="later")  # type: ignore
+    task(refresh="later")  # type: ignore
+    task(refresh_cache="background")  # type: ignore
     task(result_storage=3)  # type: ignore
     task(result_serializer=3)  # type: ignore
     task(tags=3)  # type: ignore

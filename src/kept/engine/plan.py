@@ -183,7 +183,7 @@ def _rules(spec: Spec, settings: Settings, inherited: tuple[Any, Any, Any], defa
         inherited=inherited,
         check=0.0 if options.refresh_cache is False else settings.cache.check,
         refresh=refreshing(options.refresh_cache, settings.tasks.refresh_cache),
-        serves_stale=options.refresh_cache == "background" and not spec.is_generator,
+        serves_stale=options.refresh == "background" and not spec.is_generator,
         expiration=expiration.total_seconds() if isinstance(expiration, timedelta) else None,
         in_memory=options.cache_result_in_memory or not said["persist"],
         log_prints=_log_prints(options.log_prints, inherited[2], settings),
@@ -237,11 +237,11 @@ def caching(spec: Spec, settings: Settings, persist: bool) -> tuple[CachePolicy 
     return policy, ""
 
 
-def refreshing(option: bool | str | None, setting: bool) -> str:
+def refreshing(option: bool | None, setting: bool) -> str:
     """Why a kept result is not used; empty if it is."""
-    if option is True:
+    if option:
         return "refresh_cache=True"
-    if option is not False and setting:
+    if option is None and setting:
         return "KEPT_TASKS_REFRESH_CACHE is set"
     return ""
 

@@ -65,7 +65,8 @@ class Keywords(TypedDict, total=False):
     retry_delay_seconds: RetryDelay | None
     cache_policy: CachePolicy | None
     cache_expiration: timedelta | None
-    refresh_cache: bool | Literal["background"] | None
+    refresh_cache: bool | None
+    refresh: Literal["background"] | None
     persist_result: bool | None
     result_storage: str | os.PathLike[str] | Files | Store | Savable | None
     result_serializer: Serializer | str | None
@@ -113,7 +114,8 @@ class Attributes:
     retry_delay_seconds: RetryDelay | None = None
     cache_policy: CachePolicy | None = None
     cache_expiration: timedelta | None = None
-    refresh_cache: bool | Literal["background"] | None = None
+    refresh_cache: bool | None = None
+    refresh: Literal["background"] | None = None
     persist_result: bool | None = None
     result_storage: Any = None
     result_serializer: Serializer | str | None = None
@@ -385,7 +387,8 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "retry_condition_fn": ("a function of task, task run and state", callable),
     "timeout_seconds": ("a number of seconds, more than 0", _is_positive),
     "persist_result": ("True, False or None", _is_bool),
-    "refresh_cache": ("True, False or None, or 'background'", lambda v: _is_bool(v) or v == "background"),
+    "refresh_cache": ("True, False or None", _is_bool),
+    "refresh": ("'background' or None", lambda v: v == "background"),
     "log_prints": ("True, False or None", _is_bool),
     "cache_result_in_memory": ("True or False", _is_bool),
     "validate_parameters": ("True or False", _is_bool),
@@ -466,9 +469,11 @@ def contradictions(spec: Spec) -> Iterator[str]:
     policy: CachePolicy | None = options.cache_policy
     if options.persist_result is False and cached_on_purpose(options):
         yield "has persist_result=False, so its other options about caching have no effect."
-    if options.refresh_cache == "background" and options.cache_expiration is None:
-        yield "has refresh_cache='background' and no cache_expiration, so nothing kept is ever too old."
-    if options.refresh_cache == "background" and spec.is_generator:
+    if options.refresh and options.cache_expiration is None:
+        yield "has refresh='background' and no cache_expiration, so nothing kept is ever too old."
+    if options.refresh and options.refresh_cache:
+        yield "has refresh_cache=True, so it runs each time, and refresh='background' has no effect."
+    if options.refresh and spec.is_generator:
         yield "is a generator, which can't be renewed in the background; what is too old is computed when it is called."
     for name in sorted(excluded_names(policy) - set(names)):
         near = nearest(name, names)
