@@ -39,6 +39,7 @@ UNITS = (
     "blocks.buckets",
     "locking",
     # 3 records
+    "files",
     "history",
     "run_notes",
     "context",
@@ -46,6 +47,7 @@ UNITS = (
     "results",
     # 4 rules
     "transactions",
+    "surroundings",
     "cache_policies",
     # 5 runs
     "logging",
@@ -88,6 +90,7 @@ LAZY_IMPORTS = {
     ("blocks.documents", "uuid"): "3 ms, which only saved blocks need",
     ("blocks.keys", "cryptography.fernet"): "25 ms, which only secrets need",
     ("blocks.values", "pydantic_core"): "comes with pydantic; only values beyond plain JSON need it",
+    ("surroundings", "importlib"): "importlib.metadata takes 15 ms, which only PACKAGES needs",
     ("filesystems", "fsspec"): "an optional library",
     ("locking.picking", "kept.store.selftest"): "few stores need it",
     ("locking.picking", "kept_redis"): "an optional library",

@@ -13,7 +13,7 @@ import kept
 
 # As in the reference, for the modules of this version; what comes with a later one is not listed.
 MODULES = {
-    "kept": "flow task Flow Task tags unmapped allow_failure get_run_logger State runtime transaction",
+    "kept": "flow task Flow Task File Dir Ignore tags unmapped allow_failure get_run_logger State runtime transaction",
     "kept.flows": "Flow flow",
     "kept.tasks": "Task task task_input_hash exponential_backoff",
     "kept.cache_policies": (

@@ -4,9 +4,9 @@ Importing this does nothing but define where each name lives; a name is loaded w
 
     0 words      exceptions, states, utilities
     1 identity   fingerprint: what a thing is
-    2 bytes      settings, serializers, blocks, filesystems, store, locking
+    2 bytes      settings, serializers, blocks, filesystems, store, locking, files
     3 records    history
-    4 rules      cache_policies
+    4 rules      cache_policies, surroundings
     5 runs       context, results, transactions, logging, runtime, futures, engine, task_runners
     6 users      tasks, flows, assets
     7 surfaces   cli, testing
@@ -20,17 +20,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kept import runtime
     from kept.context import tags
+    from kept.files import Dir, File
     from kept.flows import Flow, flow
     from kept.logging import get_run_logger
     from kept.states import State
     from kept.tasks import Task, task
     from kept.transactions import transaction
-    from kept.utilities.annotations import allow_failure, unmapped
+    from kept.utilities.annotations import Ignore, allow_failure, unmapped
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Dir": "kept.files",
+    "File": "kept.files",
     "Flow": "kept.flows",
+    "Ignore": "kept.utilities.annotations",
     "State": "kept.states",
     "Task": "kept.tasks",
     "allow_failure": "kept.utilities.annotations",
@@ -44,7 +48,10 @@ _HOMES = {
 }
 
 __all__ = [
+    "Dir",
+    "File",
     "Flow",
+    "Ignore",
     "State",
     "Task",
     "__version__",

@@ -4,24 +4,31 @@ A policy computes named *parts*; the key is the digest of the parts. A key funct
 own, gives the key itself, which is then used verbatim, unless it is one policy among several in a sum.
 
     CODE = Code()
-DEFAULT = INPUTS + TASK_SOURCE + RUN_ID
-PURE = INPUTS + CODE
+    DEFAULT = INPUTS + TASK_SOURCE + RUN_ID
+    PURE = INPUTS + CODE
+    INPUTS + FILES("conf/*.yaml") + ENV("MODEL") + PACKAGES("torch")
+
+`Ignore[...]` as the annotation of an argument and `ignore_type(...)` leave things out.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from blake3 import blake3
 
 from kept.exceptions import ConfigurationError, ParameterTypeError
 from kept.fingerprint import classes_among, code_identity, fingerprint
+from kept.fingerprint import ignore_type as ignore_type
 from kept.fingerprint.source import source_digest
+from kept.surroundings import check_packages, file_parts, package_parts, variable_parts
 from kept.transactions import IsolationLevel
+from kept.utilities.annotations import Ignore as Ignore
 
 Parts = dict[str, str]
 KeyFunction = Callable[[Any, dict[str, Any]], "str | None"]
@@ -41,6 +48,8 @@ class Call(NamedTuple):
     """The parameters of the flow run around it; None outside a flow."""
     known: Mapping[int, str] | None = None
     """Fingerprints that are known already, by the id of the argument."""
+    ignored: frozenset[str] = frozenset()
+    """The names of the arguments that are annotated with `Ignore`."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -237,11 +246,11 @@ class Inputs(_PartsPolicy):
         """`inputs.NAME` for each argument. Raises `HashError` for one without stable content."""
         if not call.inputs:
             return None
-        exclude, known = self.exclude, call.known
+        exclude, ignored, known = self.exclude, call.ignored, call.known
         parts = {
             "inputs." + name: fingerprint(value, where=f"argument '{name}'", known=known)
             for name, value in call.inputs.items()
-            if name not in exclude
+            if name not in exclude and name not in ignored
         }
         # Without arguments left, "none of them counts" is still an identity: the same for each call.
         return parts or {"inputs": "none"}
@@ -296,7 +305,7 @@ class Code(_PartsPolicy):
             parts = {"version": owner.version}
         else:
             parts = code_identity(owner.fn).key_parts.copy()
-        for kind in classes_among(call.inputs.values()):
+        for kind in classes_among([value for name, value in call.inputs.items() if name not in call.ignored]):
             for name, part in code_identity(kind).key_parts.items():
                 parts[f"code.{kind.__qualname__}" if name == "code" else name] = part
         if self.python:
@@ -328,6 +337,100 @@ class FlowParameters(_PartsPolicy):
             "flow_parameters." + name: fingerprint(value, where=f"flow parameter '{name}'", known=call.known)
             for name, value in call.flow_parameters.items()
         }
+
+
+@dataclasses.dataclass(kw_only=True)
+class Files(_PartsPolicy):
+    """The content of files, each under its path. Made by `FILES`.
+
+    Arguments:
+        patterns: globs; `**` goes through folders, relative ones begin at the working directory, as for `open`.
+        missing_ok: whether it is right that a pattern matches nothing.
+    """
+
+    patterns: tuple[str, ...] = ()
+    missing_ok: bool = False
+
+    def compute_parts(self, call: Call) -> Parts | None:
+        """`files.PATH` for each file. Raises `ConfigurationError` or `HashError` for what is not there."""
+        return file_parts(self.patterns, self.missing_ok)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Env(_PartsPolicy):
+    """The values of variables of the environment, each under its name. Made by `ENV`.
+
+    Arguments:
+        names: the variables.
+        missing_ok: whether it is right that one is not set, which is then a value like others.
+    """
+
+    names: tuple[str, ...] = ()
+    missing_ok: bool = False
+
+    def compute_parts(self, call: Call) -> Parts | None:
+        """`env.NAME` for each variable. Raises `ConfigurationError` for one that is not set."""
+        return variable_parts(self.names, self.missing_ok)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Packages(_PartsPolicy):
+    """The versions of installed distributions, each under its name. Made by `PACKAGES`.
+
+    Arguments:
+        names: the distributions, by the names that pip knows.
+    """
+
+    names: tuple[str, ...] = ()
+
+    def compute_parts(self, call: Call) -> Parts | None:
+        """`dist.NAME` for each distribution."""
+        return package_parts(self.names)
+
+
+def FILES(*patterns: str | os.PathLike[str], missing_ok: bool = False) -> Files:
+    """A policy: the content of the files that match, such as `FILES("conf/*.yaml", "sql/**/*.sql")`.
+
+    Raises `ConfigurationError` or `ParameterTypeError` for what can be no pattern; what matches nothing, unless
+    `missing_ok`, is told when a key is made.
+    """
+    return Files(patterns=_names("FILES", map(_as_text, patterns), "globs"), missing_ok=missing_ok)
+
+
+def ENV(*names: str, missing_ok: bool = False) -> Env:
+    """A policy: the values of variables of the environment, such as `ENV("MODEL")`.
+
+    Raises `ConfigurationError` or `ParameterTypeError` for what can be no name; one that is not set, unless
+    `missing_ok`, is told when a key is made, as the program may set it until then.
+    """
+    return Env(names=_names("ENV", names, "names of variables"), missing_ok=missing_ok)
+
+
+def PACKAGES(*names: str, missing_ok: bool = False) -> Packages:
+    """A policy: the versions of installed distributions, such as `PACKAGES("torch")`.
+
+    Raises `ConfigurationError`, unless `missing_ok`, for one that is not installed.
+    """
+    packages = Packages(names=_names("PACKAGES", names, "names of distributions"))
+    if not missing_ok:
+        check_packages(packages.names)
+    return packages
+
+
+def _names(policy: str, given: Iterable[object], what: str) -> tuple[str, ...]:
+    """The arguments of a policy, sorted. Raises if there are none, or one is no text."""
+    names: set[str] = set()
+    for name in given:
+        if not isinstance(name, str) or not name:
+            raise ParameterTypeError(f"{policy}() got {name!r}; it takes {what}, as texts that are not empty.")
+        names.add(name)
+    if not names:
+        raise ConfigurationError(f"{policy}() got nothing; it takes {what}, at least one.")
+    return tuple(sorted(names))
+
+
+def _as_text(path: object) -> object:
+    return os.fspath(path) if isinstance(path, os.PathLike) else path
 
 
 def excluded_names(policy: CachePolicy | None) -> set[str]:

@@ -21,6 +21,7 @@ from kept.exceptions import (
     ParameterTypeError,
     SerializationError,
 )
+from kept.files import Taking, given
 from kept.fingerprint import classes_among, data_fingerprint
 from kept.locking.objects import ObjectLockManager
 from kept.locking.picking import check_answers, locks_for
@@ -111,7 +112,7 @@ class KeptResult(Loadable):
 
     @property
     def travels(self) -> bool:
-        return self.store.shared or self.entry.blob is None
+        return self.store.shared or not self.entry.blobs
 
     def bring(self) -> None:
         with contextlib.suppress(MissingResult):  # raised again where the value is wanted
@@ -344,13 +345,16 @@ class ResultStore:
 
     def is_near(self, entry: Entry) -> bool:
         """Whether the payload of an entry can be read without asking a store far away."""
-        if entry.blob is None or not self.slow:
+        if not self.slow or not entry.blobs:
             return True
         is_near = getattr(self.blobs, "is_near", None)
-        return is_near is not None and bool(is_near(entry.blob))
+        return is_near is not None and all(map(is_near, entry.blobs))
 
     def fetch(self, entry: Entry) -> Any:
-        """A fresh copy of the value of an entry, or a `Miss` that says why it can't be had. Raises `StoreError`."""
+        """A fresh copy of the value of an entry, files in it given back, or a `Miss` that says why it can't be had.
+
+        Raises `StoreError`.
+        """
         data: Any = entry.payload
         if data is None:
             data = self.blobs.open(entry.blob or "")
@@ -359,7 +363,8 @@ class ResultStore:
         if len(data) != entry.size:
             return Miss(f"damaged: {len(data)} bytes instead of {entry.size}")
         try:
-            return self._serializer_of(entry).loads(data)
+            loads = self._serializer_of(entry).loads
+            return given(self.blobs, loads, data) if entry.files else loads(data)
         except KeptException as error:
             return Miss(f"unreadable: {error}")
         except (Exception, SystemExit) as error:  # a user's serializer, or a pickle, may raise anything
@@ -391,7 +396,9 @@ class ResultStore:
         """
         if self.refusal:
             raise SerializationError(self.refusal)
-        chunks = self._chunks(value)
+        with Taking(self.blobs) as taking:
+            chunks = self._chunks(value)
+            fingerprint = _fingerprint_of(value) if self.faithful else None
         size = sum([chunk.nbytes if isinstance(chunk, memoryview) else len(chunk) for chunk in chunks])
         small = size <= self._inline_limit
         return Entry(
@@ -399,7 +406,7 @@ class ResultStore:
             created=time.time(),
             expires=expires,
             serializer=self.serializer_name,
-            fingerprint=_fingerprint_of(value) if self.faithful else None,
+            fingerprint=fingerprint,
             size=size,
             payload=_joined(chunks) if small else None,
             blob=None if small else self.blobs.put(chunks),
@@ -408,6 +415,7 @@ class ResultStore:
             run=origin.run,
             flow_run=origin.flow_run,
             seconds=origin.seconds,
+            files=taking.digests,
         )
 
     def _chunks(self, value: Any) -> list[bytes | memoryview]:

@@ -30,7 +30,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, ClassVar
 
-from kept.exceptions import ConfigurationError, SerializationError
+from kept.exceptions import ConfigurationError, SerializationError, StoreError
 from kept.utilities.culprit import find_culprit, kind_of, short
 from kept.utilities.fields import Fields
 
@@ -233,12 +233,16 @@ class PickleSerializer(Serializer):
             return self._stream_of_library(obj)
         try:
             return pickle.dumps(obj, 5, buffer_callback=_collector(buffers))
+        except StoreError:  # files of the value can't be kept
+            raise
         except Exception as error:
             if self.picklelib == "pickle":
                 raise _unpicklable(obj, error, _plain_dumps) from error
         buffers.clear()
         try:
             return _cloud_dumps(obj, buffer_callback=_collector(buffers))
+        except StoreError:
+            raise
         except Exception as error:
             raise _unpicklable(obj, error, _cloud_dumps) from error
 

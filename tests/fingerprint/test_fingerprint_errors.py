@@ -25,8 +25,9 @@ from kept.exceptions import HashError
 from kept.fingerprint import fingerprint
 
 CURES = (
-    "Leave it out with cache_policy=INPUTS - 'model', turn caching off with cache_policy=NO_CACHE, compute the key "
-    "yourself with cache_key_fn=..., or pass something that identifies it instead."
+    "Leave it out with cache_policy=INPUTS - 'model' or annotate it as Ignore[...], turn caching off with "
+    "cache_policy=NO_CACHE, compute the key yourself with cache_key_fn=..., or pass something that identifies it "
+    "instead."
 )
 
 
@@ -151,7 +152,7 @@ def test_a_stand_in_that_fails_is_said() -> None:
         def __kept_fingerprint__(self) -> Any:
             raise OSError("gone")
 
-    assert "its stand-in could not be had: OSError: gone" in message(Broken())
+    assert "Broken.__kept_fingerprint__() raised OSError: gone: correct it" in message(Broken())
 
 
 def test_a_lock_in_a_closure_is_found() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import inspect
 import sys
+import typing
 from collections.abc import Callable, Mapping
+from types import CellType, SimpleNamespace
 from typing import Any
 
 from kept.exceptions import ParameterBindError, ReservedArgumentError
-from kept.utilities.annotations import BaseAnnotation
+from kept.utilities.annotations import BaseAnnotation, Ignore, is_ignored
 from kept.utilities.nearest import nearest
 
 _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
@@ -34,6 +38,7 @@ class Binder:
 
     def __init__(self, function: Callable[..., Any], label: str) -> None:
         self.label = label
+        self._function = function
         try:
             self.signature = inspect.signature(function)
         except ValueError:  # some builtins have none: anything may be passed
@@ -50,6 +55,38 @@ class Binder:
         self._of_class = self.names[:1] == ("cls",) and sys.version_info >= (3, 13) and _is_method(function)
         self._positional = len([p for p in parameters.values() if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD])
         self._check_names()
+
+    @functools.cached_property
+    def hints(self) -> dict[str, Any]:
+        """The annotations, each read alone: a name that is imported for type checkers only costs no other its check.
+
+        Those of `*args` and `**kwargs` say nothing of the tuple and the dict.
+        """
+        function = inspect.unwrap(self._function)
+        names = {**getattr(function, "__globals__", {}), **_closed_over(function)}
+        hints: dict[str, Any] = {}
+        for name, parameter in self.signature.parameters.items():
+            if parameter.annotation is not parameter.empty and name not in self.stars:
+                alone = SimpleNamespace(__annotations__={name: parameter.annotation})
+                with contextlib.suppress(Exception):  # some annotations are mere texts
+                    hints.update(typing.get_type_hints(alone, names, include_extras=True))
+        return hints
+
+    @functools.cached_property
+    def ignored(self) -> frozenset[str]:
+        """The names of the parameters that are annotated with `Ignore`."""
+        return frozenset(filter(self._is_ignored, self.names))
+
+    def _is_ignored(self, name: str) -> bool:
+        hint = self.signature.parameters[name].annotation
+        if name in self.hints:
+            return is_ignored(self.hints[name])
+        if not isinstance(hint, str) or "[" not in hint:
+            return is_ignored(hint)
+        # The thing inside is imported for type checkers only, or the annotation is that of `*args`.
+        function = inspect.unwrap(self._function)
+        names = {**getattr(function, "__globals__", {}), **_closed_over(function)}
+        return _named_in(hint.partition("[")[0], names) is Ignore
 
     def _check_names(self) -> None:
         for name in RESERVED:
@@ -122,6 +159,20 @@ class Binder:
     def _star_follows(self, name: str) -> bool:
         kinds = [p.kind for p in self.signature.parameters.values()]
         return _VAR_POSITIONAL in kinds and self.names.index(name) < kinds.index(_VAR_POSITIONAL)
+
+
+def _closed_over(function: Any) -> dict[str, Any]:
+    cells = getattr(function, "__closure__", None) or ()
+    names = function.__code__.co_freevars if cells else ()
+    return {name: cell.cell_contents for name, cell in zip(names, cells, strict=True) if cell != CellType()}
+
+
+def _named_in(dotted: str, names: Mapping[str, Any]) -> Any:
+    first, *rest = dotted.strip().split(".")
+    try:
+        return functools.reduce(getattr, rest, names.get(first))
+    except AttributeError:
+        return None
 
 
 def _is_method(function: Any) -> bool:

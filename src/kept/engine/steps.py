@@ -26,6 +26,7 @@ from kept.engine.plan import Bypass, Decision, Hit, Identity, Rules, Run, judge,
 from kept.engine.renewal import renew
 from kept.engine.signals import catch_sigterm, crash_message, release_sigterm, undisturbed
 from kept.exceptions import CancelledRun, KeptException, LockLostError, MissingResult, SerializationError
+from kept.files import changed_file, note_files
 from kept.history import RunRecord
 from kept.locking.memory import MemoryLockManager
 from kept.logging.loggers import log_run
@@ -66,6 +67,7 @@ class RunSteps:
         rules: what applies to the run.
         context: what the code of the run sees of it; a subclass sets it.
         label: what log lines call the run.
+        files: the digests of files that the key was made of, by their paths.
         elsewhere: whether the function is called in another process, which reads for itself what is kept.
         lazy: whether the value of a hit may stay where it is until somebody looks at it.
         locks: who has given it the lock on its key, if it holds one that others heed.
@@ -79,6 +81,7 @@ class RunSteps:
         "context",
         "decision",
         "elsewhere",
+        "files",
         "flow",
         "identity",
         "label",
@@ -127,6 +130,7 @@ class RunSteps:
         self.locks: Any = None
         self.lost = False
         self.over: dict[str, str | None] = {}
+        self.files: dict[str, str] = {}
         self.collects = rules.persist
         self.elsewhere = self.lazy = False
         self.context: Any = None
@@ -155,7 +159,13 @@ class RunSteps:
         assert policy is not None
         known = self.resolver.known if self.resolver is not None else None
         flow_parameters = self.flow.parameters if self.flow is not None else None
-        parts = policy.compute_parts(Call(self.context, self.parameters, flow_parameters, known))
+        ignored = self.spec.binder.ignored
+        self.files = {}
+        noting = note_files(self.files)
+        try:
+            parts = policy.compute_parts(Call(self.context, self.parameters, flow_parameters, known, ignored))
+        finally:
+            noting.var.reset(noting)
         return None if parts is None else Identity(policy.key_of(parts), parts)
 
     def steps(self, wait_for: Any = None) -> Steps[State[Any]]:
@@ -585,10 +595,15 @@ class RunSteps:
                     "Use result_serializer='pickle'."
                 )
             result = (value, *identity, expires, origin)
-            return (yield Io(store.pack, result, store.slow))  # type: ignore[no-any-return]
+            entry: Entry = yield Io(store.pack, result, store.slow)
+            changed = changed_file(self.files, entry.files) if self.files and self.identity else ""
+            if not changed:
+                return entry
         except (Exception, SystemExit) as error:  # a user's serializer or file system may raise anything
             self._say_not_kept(error)
             return None
+        self.forget_key(f"the file {changed} changed while it ran; let a task write to other files than it reads")
+        return (yield from self._pack(value, seconds))
 
     def _key_has_changed(self, key: str) -> bool:
         if not self.elsewhere:  # else what is known was read by nobody here, or by the run alone

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import inspect
-import typing
-from collections.abc import Mapping
-from types import CellType, SimpleNamespace
 from typing import Any
 
 from kept.engine.spec import FlowSpec
@@ -15,7 +10,6 @@ from kept.futures import KeptFuture
 from kept.states import State
 
 _NO_DEFAULT = object()
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _PLAIN = frozenset({int, float, str, bool, bytes})
 
 
@@ -28,7 +22,7 @@ def validated(spec: FlowSpec, parameters: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValidationError: a value does not fit; names the flow, the parameter and the problem of each.
     """
-    hints = _hints(spec)
+    hints = spec.binder.hints
     defaults = spec.binder.defaults
     problems: list[str] = []
     result = dict(parameters)
@@ -45,32 +39,6 @@ def validated(spec: FlowSpec, parameters: dict[str, Any]) -> dict[str, Any]:
             "Correct the call, or turn this check off with @flow(validate_parameters=False)."
         )
     return result
-
-
-def _hints(spec: FlowSpec) -> Mapping[str, Any]:
-    hints: Mapping[str, Any] | None = spec.memo.get("hints")
-    if hints is None:
-        hints = spec.memo["hints"] = _read_hints(spec)
-    return hints
-
-
-def _read_hints(spec: FlowSpec) -> dict[str, Any]:
-    """The annotations, each read alone: a name that is imported for type checkers only costs no other its check."""
-    function = inspect.unwrap(spec.fn)
-    names = {**getattr(function, "__globals__", {}), **_closed_over(function)}
-    hints = {}
-    for name, parameter in spec.binder.signature.parameters.items():
-        if parameter.annotation is not parameter.empty and parameter.kind not in _VARIADIC:
-            alone = SimpleNamespace(__annotations__={name: parameter.annotation})
-            with contextlib.suppress(NameError, TypeError, AttributeError):
-                hints.update(typing.get_type_hints(alone, names, include_extras=True))
-    return hints
-
-
-def _closed_over(function: Any) -> dict[str, Any]:
-    cells = getattr(function, "__closure__", None) or ()
-    names = function.__code__.co_freevars if cells else ()
-    return {name: cell.cell_contents for name, cell in zip(names, cells, strict=True) if cell != CellType()}
 
 
 def _converted(name: str, value: Any, hint: Any, spec: FlowSpec, problems: list[str]) -> Any:

@@ -8,6 +8,7 @@
     code.py        functions, classes and modules: what they reach, as one digest and as named parts
     syntax.py      source: texts, one normal form, the names that it uses
     modules.py     whose code it is: Python's, a distribution's of some version, the user's
+    ignored.py      clients and loggers, of which little or nothing counts;  files.py  what files hold
     numpy.py pandas.py polars.py arrow.py torch.py   rules of libraries, each loaded once its library is
 
 Never here: what goes into a key (cache policies), what is remembered about it (the store).
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from kept.fingerprint.canonical import NoContent, Node
 from kept.fingerprint.code import CodeIdentity, CodePart, classes_among, code_identity
-from kept.fingerprint.rules import data_fingerprint, digest, fingerprint, register_fingerprint
+from kept.fingerprint.rules import data_fingerprint, digest, fingerprint, ignore_type, register_fingerprint
 
 __all__ = [
     "CodeIdentity",
@@ -29,5 +30,6 @@ __all__ = [
     "data_fingerprint",
     "digest",
     "fingerprint",
+    "ignore_type",
     "register_fingerprint",
 ]

@@ -367,7 +367,7 @@ def _cures(where: str) -> str:
     cures = "urn caching off with cache_policy=NO_CACHE, compute the key yourself with cache_key_fn=..., "
     cures += "or pass something that identifies it instead."
     if where.startswith("argument '") and len(quoted) == 3:
-        return f"Leave it out with cache_policy=INPUTS - '{quoted[1]}', t{cures}"
+        return f"Leave it out with cache_policy=INPUTS - '{quoted[1]}' or annotate it as Ignore[...], t{cures}"
     return f"T{cures}"
 
 

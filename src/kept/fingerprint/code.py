@@ -1428,7 +1428,7 @@ def classes_among(values: Collection[Any]) -> list[type]:
             items = _items_of(value)
             if not _WITHOUT_CLASSES.issuperset(map(type, items)):
                 stack.extend(items)
-        else:
+        elif not rules.leaves_out(kind):
             if is_users_class(kind):
                 found[kind] = None
                 stack.extend(getattr(value, name, None) for base in kind.__mro__ for name in _slots_of(base))

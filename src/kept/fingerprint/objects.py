@@ -89,13 +89,20 @@ def builtin_subclass_rule(kind: type, content: Callable[[Any], object]) -> Rule:
     return lambda value: _subclass_node(value, content(value), state)
 
 
-def stand_in(get: Callable[[Any], object], value: Any) -> Node:
-    """Describe a value as another that stands for it."""
+def stand_in(get: Callable[[Any], object], giver: str, value: Any) -> Node:
+    """Describe a value as another that stands for it; `giver` says in errors who has given that."""
     try:
         other = get(value)
+    except NoContent:
+        raise
     except Exception as error:
-        raise NoContent(f"its stand-in could not be had: {_brief(error)}") from error
-    return Node("stand-in", class_name(type(value)), (other,), lambda _: "")
+        raise NoContent(f"{giver} raised {_brief(error)}: correct it") from error
+    if other is value or other is None:
+        raise NoContent(
+            f"{giver} returned {'None' if other is None else 'the object itself'}: let it return what tells one "
+            f"{type(value).__qualname__} from another, or leave all of them out by ignore_type"
+        )
+    return Node("stand-in", class_name(type(value)), (other,), lambda _: f"what {giver} returned")
 
 
 # --- rules -----------------------------------------------------------------------------------------

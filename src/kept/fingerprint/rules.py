@@ -1,12 +1,13 @@
 """Which rule describes a value: by its exact type, then by the types that it inherits from.
 
-In this order: `__kept_fingerprint__`, registered types, builtins, standard library, libraries that are
-loaded, and what all objects have in common.
+In this order: `__kept_fingerprint__`, registered types, clients and loggers of well-known libraries, builtins,
+standard library, libraries that are loaded, and what all objects have in common.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from marshal import dumps
@@ -14,8 +15,8 @@ from typing import Any, TypeVar
 
 from blake3 import blake3
 
-from kept.exceptions import HashError
-from kept.fingerprint import builtins, objects, stdlib
+from kept.exceptions import HashError, ParameterTypeError
+from kept.fingerprint import builtins, ignored, objects, stdlib
 from kept.fingerprint.canonical import MetCode, Node, fingerprint_with
 from kept.fingerprint.plain import PLAIN, SHORT_ATOMS, buffer_digest, new_buffer_hash
 
@@ -31,7 +32,7 @@ _ADAPTERS = {
     "pyarrow": "kept.fingerprint.arrow",
     "torch": "kept.fingerprint.torch",
 }
-_registered: dict[type, Callable[[Any], object]] = {}
+_registered: dict[type, Rule] = {}
 CODE: dict[type, Rule] = {}
 """The rules for functions, classes, modules and code objects. `code.py` has them and puts them here, since it describes
 the values that code names by the rules of this module."""
@@ -101,7 +102,7 @@ def register_fingerprint(kind: type[T], stand_in: Callable[[T], object]) -> None
 
     Args:
         kind: The type.
-        stand_in: Gets a value, returns another that has all that tells it apart.
+        stand_in: Gets a value, returns another that has all that tells it apart: never the value itself, nor None.
 
     Example:
         >>> class Model:
@@ -109,8 +110,41 @@ def register_fingerprint(kind: type[T], stand_in: Callable[[T], object]) -> None
         ...         self.path, self.session = path, open(path)
         >>> register_fingerprint(Model, lambda model: model.path)
     """
-    _registered[kind] = stand_in
+    if not isinstance(kind, type) or not callable(stand_in):
+        raise ParameterTypeError(
+            f"register_fingerprint() got {kind!r} and {stand_in!r}; it takes a class, and a function that gets an "
+            "object of it and returns what identifies that: register_fingerprint(Model, lambda model: model.path)."
+        )
+    _registered[kind] = partial(objects.stand_in, stand_in, _giver(kind, stand_in))
     _found.clear()
+
+
+def ignore_type(kind: type) -> None:
+    """Leave the values of a type and of its subclasses out of all keys, wherever they stand in an argument.
+
+    Loggers, progress bars and the like are left out already. Clients of well-known libraries count by the address
+    that they lead to, until they are named here.
+
+    Args:
+        kind: The type.
+
+    Example:
+        >>> class Telemetry: ...
+        >>> ignore_type(Telemetry)
+        >>> fingerprint([Telemetry()]) == fingerprint([Telemetry()])
+        True
+    """
+    if not isinstance(kind, type):
+        raise ParameterTypeError(f"ignore_type() got {kind!r}; it takes a class, as in ignore_type(httpx.Client).")
+    _registered[kind] = ignored.ignored
+    _found.clear()
+
+
+def _giver(kind: type, stand_in: Callable[..., object]) -> str:
+    """Name a registered function in a sentence."""
+    code = getattr(stand_in, "__code__", None)
+    where = f" ({os.path.basename(code.co_filename)}:{code.co_firstlineno})" if code else ""  # noqa: PTH119
+    return f"the fingerprint function of {kind.__qualname__}{where}"
 
 
 def digest(data: Any) -> str:
@@ -132,6 +166,11 @@ def describe(value: Any) -> Node:
     return rule(value)
 
 
+def leaves_out(kind: type) -> bool:
+    """Say whether values of a type count as nothing."""
+    return (_found.get(kind) or _remember(kind, rule_for(kind))) is ignored.ignored
+
+
 def _remember(kind: type, rule: Rule) -> Rule:
     """Keep a rule for the next value of the type, within bounds: programs can make types without end."""
     if len(_found) >= _MOST_TYPES:
@@ -143,11 +182,12 @@ def _remember(kind: type, rule: Rule) -> Rule:
 def rule_for(kind: type) -> Rule:
     """Return the rule for values of a type."""
     if hasattr(kind, "__kept_fingerprint__"):
-        return partial(objects.stand_in, lambda value: value.__kept_fingerprint__())
+        giver = f"{kind.__qualname__}.__kept_fingerprint__()"
+        return partial(objects.stand_in, lambda value: value.__kept_fingerprint__(), giver)
     for base in kind.__mro__:
         if base in _registered:
-            return partial(objects.stand_in, _registered[base])
-    return _rule_by_inheritance(kind) or objects.rule_for(kind)
+            return _registered[base]
+    return ignored.rule_for(kind) or _rule_by_inheritance(kind) or objects.rule_for(kind)
 
 
 def _rule_by_inheritance(kind: type) -> Rule | None:

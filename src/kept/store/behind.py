@@ -115,7 +115,7 @@ class Sender:
 
     def _deliver(self, entries: list[Entry]) -> None:
         try:
-            for digest in {entry.blob for entry in entries if entry.blob is not None}:
+            for digest in {digest for entry in entries for digest in entry.blobs}:
                 if job := self._blobs.get(digest):
                     wait([job])
                 self._send_held(digest)

@@ -28,6 +28,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,11 +39,17 @@ from blake3 import blake3
 
 from kept.exceptions import StoreError
 from kept.filesystems import Listed
+from kept.fingerprint.files import read_pieces
 from kept.store.digests import PREFIX, digest_of, is_digest
 from kept.store.entry import Miss
 from kept.store.mapping import map_private
 from kept.utilities.blake import hasher
 from kept.utilities.files import unlink
+
+try:
+    import fcntl
+except ImportError:  # Windows, where no file shares its content
+    fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger("kept.store")
 
@@ -83,14 +90,21 @@ class DiskBlobs:
     def put(self, chunks: Sequence[bytes | memoryview]) -> str:
         pieces = [memoryview(chunk).cast("B") for chunk in chunks if len(chunk)]
         size = sum(len(piece) for piece in pieces)
-        try:
-            digest = self._write(pieces, size)
-            self._sweep()
-        except OSError as error:
-            raise StoreError(self._sentence(error)) from error
-        return digest
+        return self._stored(lambda descriptor: (_write_all(descriptor, pieces, size), size))
 
     def open(self, digest: str) -> memoryview | Miss:
+        descriptor = self._opened(digest)
+        if isinstance(descriptor, Miss):
+            return descriptor
+        try:
+            return load(descriptor, os.fstat(descriptor).st_size)
+        except OSError as error:
+            raise StoreError(self._sentence(error)) from error
+        finally:
+            os.close(descriptor)
+
+    def _opened(self, digest: str) -> int | Miss:
+        """The verified file of a blob, to be closed by the caller, or why it can't be had."""
         try:
             descriptor = os.open(self._path(digest), os.O_RDONLY | _CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
@@ -99,13 +113,15 @@ class DiskBlobs:
             raise StoreError(self._sentence(error)) from error
         try:
             status = os.fstat(descriptor)
-            if not _is_sealed(status, digest) and not self._verify(digest, descriptor, status):
-                return Miss(f"damaged: the blob {digest} does not hold what was kept")
-            return _load(descriptor, status.st_size)
+            if _is_sealed(status, digest) or self._verify(digest, descriptor, status):
+                opened, descriptor = descriptor, -1
+                return opened
+            return Miss(f"damaged: the blob {digest} does not hold what was kept")
         except OSError as error:
             raise StoreError(self._sentence(error)) from error
         finally:
-            os.close(descriptor)
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def delete(self, digests: Iterable[str]) -> None:
         for digest in digests:
@@ -141,6 +157,39 @@ class DiskBlobs:
             except OSError:
                 continue  # deleted meanwhile
 
+    # --- files of the user's
+
+    def take(self, source: int) -> str:
+        """Keep the content of an open file, shared with it where the disk can do that, and return its digest."""
+
+        def fill(descriptor: int) -> tuple[str, int]:
+            if not _cloned(source, descriptor):
+                return _copied(source, descriptor)
+            size = os.fstat(descriptor).st_size
+            return _hash_file(descriptor, size), size
+
+        return self._stored(fill)
+
+    def give(self, digest: str, path: str) -> Miss | None:
+        """Make a new file with the content of a blob, shared with it where the disk can do that; why not, or None.
+
+        Raises OSError for trouble with the new file.
+        """
+        source = self._opened(digest)
+        if isinstance(source, Miss):
+            return source
+        try:
+            target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o600)
+            try:
+                if not _cloned(source, target):
+                    for piece in read_pieces(source):
+                        _write_part(target, piece)
+            finally:
+                os.close(target)
+        finally:
+            os.close(source)
+        return None
+
     # --- writing
 
     def receive(self, digest: str, fill: Callable[[str], bool]) -> Miss | None:
@@ -172,16 +221,25 @@ class DiskBlobs:
         _rename(temporary, self._path(digest))
         return None
 
-    def _write(self, pieces: list[memoryview], size: int) -> str:
-        """Write and hash in one pass, so that the digest is that of the file whatever becomes of the value meanwhile.
+    def _stored(self, fill: Callable[[int], tuple[str, int]]) -> str:
+        try:
+            digest = self._write(fill)
+            self._sweep()
+        except OSError as error:
+            raise StoreError(self._sentence(error)) from error
+        return digest
 
-        The price is a file written in vain when the blob is here already, which is rare: a hit comes before that.
+    def _write(self, fill: Callable[[int], tuple[str, int]]) -> str:
+        """Let `fill` write to a new file and say its digest and size, by one pass over what it writes.
+
+        So the digest is that of the file whatever becomes of the value meanwhile. The price is a file written in vain
+        when the blob is here already, which is rare: a hit comes before that.
         """
         temporary = self._temporary()
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o600)
         try:
             try:
-                digest = _write_all(descriptor, pieces, size)
+                digest, size = fill(descriptor)
                 known = self._refreshed(digest)
                 if not known:
                     _finish(descriptor, digest, size)
@@ -278,6 +336,7 @@ class DiskBlobs:
         return f"the blobs in {self._root} can't be used: {error.strerror}"
 
 
+_FICLONE = 0x40049409  # of linux/fs.h; Python has no name for it
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 
 
@@ -311,7 +370,8 @@ def _seal_if_allowed(descriptor: int, digest: str, size: int) -> bool:
     return True
 
 
-def _load(descriptor: int, size: int) -> memoryview:
+def load(descriptor: int, size: int) -> memoryview:
+    """The content of an open file of this size, as a private view: mapped if it is large. Raises OSError."""
     if size >= _MAP_FROM:
         return map_private(descriptor, size)
     content = bytearray(size)
@@ -351,14 +411,36 @@ def _write_all(descriptor: int, pieces: list[memoryview], size: int) -> str:
             copy[filled : filled + count] = piece[:count]
             piece, filled = piece[count:], filled + count
             if filled == len(copy):
-                _write_part(descriptor, copy, running)
+                running.update(copy)
+                _write_part(descriptor, copy)
                 filled = 0
-    _write_part(descriptor, copy[:filled], running)
+    running.update(copy[:filled])
+    _write_part(descriptor, copy[:filled])
     return PREFIX + running.hexdigest()
 
 
-def _write_part(descriptor: int, part: memoryview, running: blake3) -> None:
-    running.update(part)
+def _copied(source: int, target: int) -> tuple[str, int]:
+    """Copy an open file and return the digest and the size of what was written, which is what was read once."""
+    running, size = hasher(os.fstat(source).st_size), 0
+    for piece in read_pieces(source):
+        running.update(piece)
+        _write_part(target, piece)
+        size += len(piece)
+    return PREFIX + running.hexdigest(), size
+
+
+def _cloned(source: int, target: int) -> bool:
+    """Let an empty file share the content of another, each to get its own copy of what is written to it."""
+    if fcntl is None or sys.platform != "linux":
+        return False
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError:  # another disk, or a file system without that
+        return False
+    return True
+
+
+def _write_part(descriptor: int, part: memoryview) -> None:
     while part:
         written = os.write(descriptor, part)
         if not written:

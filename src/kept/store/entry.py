@@ -38,8 +38,15 @@ class Entry(NamedTuple):
     """The name of the flow run that it ran in; empty outside a flow."""
     seconds: float
     """How long computing it took, in seconds."""
+    files: str = ""
+    """The digests of blobs with the content of files that the value holds, with spaces between."""
     signature: str | None = None
     """By whom it is vouched for, as `store/trust.py` writes it; None in a store where that is not asked for."""
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        """The digests of all blobs that it needs."""
+        return (*self.files.split(), *((self.blob,) if self.blob is not None else ()))
 
 
 class Miss(NamedTuple):

@@ -31,7 +31,7 @@ from kept.store.entry import Entry, Miss
 VERSION = 1
 DELETED = Miss("deleted")
 
-_TEXTS = ("key", "serializer", "parts", "task", "run", "flow_run")
+_TEXTS = ("key", "serializer", "parts", "task", "run", "flow_run", "files")
 _TEXTS_OR_NONE = ("fingerprint", "blob", "signature")
 _FAR_OFF = 1e15
 _TRANSACTION = re.compile("[0-9a-f]{24}")

@@ -70,19 +70,20 @@ def _copied(entry: Entry, source: Store, target: Store, dry_run: bool) -> str:
     there = target.entries.get(entry.key)
     if isinstance(there, Entry) and there.created >= entry.created:
         return "there already"
-    payload = memoryview(entry.payload) if entry.blob is None and entry.payload is not None else None
-    if entry.blob is not None:
+    blobs: list[memoryview] = []
+    for digest in entry.blobs:
         try:
-            opened = source.blobs.open(entry.blob)
+            opened = source.blobs.open(digest)
         except KeptException as error:
             return f"damaged: {error}"
         if isinstance(opened, Miss):
             return opened.reason
-        payload = opened
-    if payload is None or len(payload) != entry.size:
-        return f"damaged: {0 if payload is None else len(payload)} bytes instead of {entry.size}"
+        blobs.append(opened)
+    size = len(blobs[-1] if entry.blob is not None else entry.payload or b"")
+    if size != entry.size:
+        return f"damaged: {size} bytes instead of {entry.size}"
     if not dry_run:
-        if entry.blob is not None:
-            target.blobs.put([payload])
+        for content in blobs:
+            target.blobs.put([content])
         target.entries.put([entry._replace(signature=None)])
     return ""

@@ -15,7 +15,7 @@ from kept.store.database import Database
 from kept.store.entry import Entry, Miss
 from kept.utilities.sql import named_queries
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _NOT_KEPT = Miss("not kept yet")
 _DAMAGED = Miss("damaged: the entry does not hold what was kept")
@@ -93,6 +93,7 @@ def record_of(entry: Entry) -> bytes:
             _text(entry.run),
             _text(entry.flow_run),
             float(entry.seconds),
+            _text(entry.files),
             None if entry.signature is None else _text(entry.signature),
         ),
         2,

@@ -31,7 +31,7 @@ from kept.store.sqlite import entry_of, record_of
 from kept.utilities.files import unlink
 from kept.utilities.sql import named_queries
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 THEIRS, OURS, UNSENT = 0, 1, 2
 """Where an entry of the tier is besides: in the far store; nowhere, as that refused it; nowhere yet."""
 

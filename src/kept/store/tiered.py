@@ -135,7 +135,7 @@ class TieredEntries:
         """Put the entries afar; why the store does not take them, or None. Raises `StoreError` for other trouble."""
         if self._link.store.read_only:
             return StoreError("nothing is written there, as KEPT_RESULTS_READ_ONLY or read_only of its block says")
-        if any(entry.blob in _withheld for entry in entries):
+        if any(digest in _withheld for entry in entries for digest in entry.blobs):
             return StoreError("it has not taken the payload")
         try:
             self.far.put(entries)

@@ -8,7 +8,7 @@ HMAC-SHA256 under the key over `kept-key-id`: it tells which of several accepted
 changed one after the other. What is signed, version 1: `kept-entry-1`, a zero byte, then these fields in this order,
 each as one letter and a content:
 
-    key, created, expires, serializer, fingerprint, size, payload, blob, parts, task, run, flow_run, seconds
+    key, created, expires, serializer, fingerprint, size, payload, blob, parts, task, run, flow_run, seconds, files
 
     n   None: nothing follows
     t   text: its length in bytes, 8 bytes, then its UTF-8 (a lone surrogate as `surrogatepass` writes it)
@@ -16,9 +16,9 @@ each as one letter and a content:
     i   a whole number: 8 bytes, signed
     p   the payload: the 32 bytes of its BLAKE3 digest
 
-Numbers are big-endian. A blob is covered by its digest, which is a field. What is not signed: which store the entry is
-in, and that it is the newest at its key. So who can write to the store, and has no key, can put back an older entry of
-the same key, or delete it; no more.
+Numbers are big-endian; `files` is left out where it is empty. A blob is covered by its digest, which is a field. What
+is not signed: which store the entry is in, and that it is the newest at its key. So who can write to the store, and has
+no key, can put back an older entry of the same key, or delete it; no more.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ SIGNED: tuple[tuple[str, str], ...] = (
     ("run", "t"),
     ("flow_run", "t"),
     ("seconds", "d"),
+    ("files", "t"),
 )
 """The fields that are signed, in their order, each with the letter of its encoding."""
 
@@ -265,7 +266,8 @@ def why_not_signed(entry: Entry, keys: dict[str, SigningKey]) -> str | None:
 
 
 def _message(entry: Entry) -> bytes:
-    return b"".join((b"kept-entry-1\0", *(_encoded(getattr(entry, name), kind) for name, kind in SIGNED)))
+    fields = SIGNED if entry.files != "" else SIGNED[:-1]
+    return b"".join((b"kept-entry-1\0", *(_encoded(getattr(entry, name), kind) for name, kind in fields)))
 
 
 def _encoded(value: Any, kind: str) -> bytes:

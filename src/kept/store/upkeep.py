@@ -71,7 +71,9 @@ def collect(
     aged = [(digest, found) for digest, found in blobs.aged() if _is_old(found, work.before(blobs))]
     folder = blobs.prefix if isinstance(blobs, ObjectBlobs) else ""
     done = work.objects(keys, folder) if isinstance(keys, ObjectEntries) else Collected()
-    wanted = work.wanted | {entry.blob for other in (keys, *entries) for entry in _scanned(other, keys) if entry.blob}
+    wanted = work.wanted | {
+        digest for other in (keys, *entries) for entry in _scanned(other, keys) for digest in entry.blobs
+    }
     if aged and not wanted:
         why = "no entry points to any: if entries are kept elsewhere (key_storage), name that place"
         return done._replace(kept_blobs=why)
@@ -140,7 +142,7 @@ class _Work:
         return False
 
     def _note(self, chain: list[Parsed]) -> None:
-        self.wanted.update([one.entry.blob for one in chain if isinstance(one.entry, Entry) and one.entry.blob])
+        self.wanted.update(*[one.entry.blobs for one in chain if isinstance(one.entry, Entry)])
         self.awaited.update([one.txn for one in chain if one.txn])
 
     def _each(self, act: Callable[[Listed], bool], listed: list[Listed]) -> Iterator[bool]:

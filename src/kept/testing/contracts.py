@@ -97,6 +97,7 @@ def _check_reading_back(entries: Entries) -> None:
         an_entry("blob", payload=None, blob="b3:" + "0" * 64),
         an_entry("expired", expires=1.5),
         an_entry("newlines", payload=b'\n{"kept":1}\n\x00\xff'),
+        an_entry("files")._replace(files=f"b3:{'1' * 64} b3:{'2' * 64}"),
         an_entry("long", payload=bytes(range(256)) * 4096),
         an_entry("bare")._replace(fingerprint=None, parts="{}", task="", run="", flow_run="", seconds=0.0),
     )

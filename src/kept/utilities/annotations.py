@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+import types
+from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 
 from kept.utilities.handles import Handle
 
 T = TypeVar("T")
+
+
+class Ignored:
+    """What `Ignore` marks an annotation with."""
+
+    def __repr__(self) -> str:
+        return "ignored"
+
+
+_IGNORED = Ignored()
+Ignore = Annotated[T, _IGNORED]
+"""Leave an argument out of the key: `def load(day: str, log: Ignore[Logger]): ...`."""
+
+
+def is_ignored(hint: Any) -> bool:
+    """Whether an annotation is marked by `Ignore`, also as one of several: `Ignore[Logger] | None`."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return any(map(is_ignored, get_args(hint)))
+    return _IGNORED in getattr(hint, "__metadata__", ())
 
 
 class BaseAnnotation(Handle, Generic[T]):
