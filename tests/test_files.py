@@ -22,7 +22,10 @@ from kept.exceptions import HashError, ParameterTypeError, SerializationError
 from kept.fingerprint import fingerprint
 from kept.fingerprint.files import Stamp, content_digest
 from kept.results import ResultStore
+from kept.store import Entry, open_store
+from kept.store.promotion import promote
 from kept.store.stamps import FileDigests
+from kept.store.upkeep import collect
 from kept.task_runners import ProcessPoolTaskRunner
 
 
@@ -560,9 +563,6 @@ def test_each_layout_gives_files_back(
         os.unlink(path)
     assert store.read("k").result == [File("small"), File("large"), File("none")]
     assert [Path(path).read_text() for path in ("small", "large", "none")] == ["s", large, ""]
-    store.write(written("large", large), key="again")
-    entry = store.lookup("again")
-    assert entry.blobs == entry.blobs[:1]  # type: ignore[union-attr]
 
 
 def test_files_go_through_a_file_system_of_the_users_own() -> None:
@@ -612,3 +612,50 @@ def test_files_that_change_while_they_are_kept_are_refused(tmp_path: Path) -> No
     store.blobs = Restless()  # type: ignore[assignment]
     with pytest.raises(SerializationError, match="changes while it is read: wait until whatever writes it is done"):
         store.pack(written("a"), "k")
+
+
+# --- stores that are far away, and upkeep
+
+
+@pytest.mark.parametrize("tier", ["10GB", "0"])
+@pytest.mark.parametrize("behind", ["false", "true"])
+def test_a_bucket_gives_files_back_with_and_without_a_tier(
+    quick_s3: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tier: str, behind: str
+) -> None:
+    settings = {"KEPT_RESULTS_LOCAL_TIER_SIZE": tier, "KEPT_RESULTS_WRITE_BEHIND": behind}
+    for name, value in {**quick_s3.environment, **settings}.items():
+        monkeypatch.setenv(name, value)
+    place = f"s3://{quick_s3.bucket()}/files"
+    written("folder/in", "in")
+    store = ResultStore(place)
+    store.write([written("small", "s"), written("large", "x" * 400_000), Dir("folder")], key="k")
+    store.flush()
+    for machine in ("one", "another"):
+        monkeypatch.setenv("KEPT_HOME", str(tmp_path / machine))
+        for path in ("small", "large", "folder/in"):
+            os.unlink(path)
+        there = ResultStore(place)
+        entry = there.lookup("k")
+        assert isinstance(entry, Entry) and not there.is_near(entry)
+        there.read("k")
+        assert there.is_near(entry) == (tier != "0")
+        assert [len(Path(path).read_text()) for path in ("small", "large", "folder/in")] == [1, 400_000, 2]
+
+
+def test_the_blobs_of_files_are_no_garbage(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path / "store")
+    store.write([written("a", "kept")], key="k")
+    store.write([written("b", "let go")], key="gone")
+    store.entries.delete(["gone"])
+    collected = collect(open_store(tmp_path / "store"), older_than=-1.0)
+    assert (collected.blobs, collected.blob_bytes) == (1, 6)
+    os.unlink("a")
+    assert store.read("k").result[0].path.read_text() == "kept"
+
+
+def test_files_are_promoted_with_the_result(tmp_path: Path) -> None:
+    here, there = open_store(tmp_path / "here"), open_store(tmp_path / "there")
+    ResultStore(here).write([written("a", "promoted"), "x" * 100_000], key="k")
+    assert [done.skipped for done in promote(here, there, lambda entry: True)] == [""]
+    os.unlink("a")
+    assert ResultStore(there).read("k").result[0].path.read_text() == "promoted"

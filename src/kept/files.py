@@ -33,6 +33,8 @@ from kept.store.protocols import Blobs
 from kept.store.stamps import FileDigests
 from kept.utilities.files import TEMPORARY, unlink
 
+__all__ = ["Dir", "File"]
+
 T = TypeVar("T")
 
 _MOST_NAMED = 3

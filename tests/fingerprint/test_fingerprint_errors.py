@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import queue
 import socket
@@ -21,8 +22,8 @@ from unittest import mock
 import pytest
 from fingerprint_samples import Params, Plain
 
-from kept.exceptions import HashError
-from kept.fingerprint import fingerprint
+from kept.exceptions import HashError, ParameterTypeError
+from kept.fingerprint import fingerprint, register_fingerprint
 
 CURES = (
     "Leave it out with cache_policy=INPUTS - 'model' or annotate it as Ignore[...], turn caching off with "
@@ -147,12 +148,60 @@ def test_the_cure_of_an_error_while_reading_names_that_error() -> None:
     assert "ValueError: not now" in text
 
 
-def test_a_stand_in_that_fails_is_said() -> None:
-    class Broken:
-        def __kept_fingerprint__(self) -> Any:
-            raise OSError("gone")
+class Broken:
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
 
-    assert "Broken.__kept_fingerprint__() raised OSError: gone: correct it" in message(Broken())
+    def __kept_fingerprint__(self) -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self if self.answer == "itself" else self.answer
+
+
+class Registered(Plain):
+    """A class of others, which knows nothing of fingerprints."""
+
+
+def test_a_stand_in_that_fails_is_said() -> None:
+    text = message([Broken(OSError("gone"))], "argument 'model'")
+    assert text.startswith(
+        "argument 'model' -> [0]: Broken.__kept_fingerprint__() raised OSError: gone: correct it. Leave it out"
+    )
+
+
+@pytest.mark.parametrize(("answer", "shown"), [(None, "None"), ("itself", "the object itself")])
+def test_a_stand_in_that_tells_nothing_apart_is_refused(answer: Any, shown: str) -> None:
+    text = message(Broken(answer))
+    assert f"Broken.__kept_fingerprint__() returned {shown}: let it return what tells one Broken from another" in text
+    assert "or leave all of them out by ignore_type" in text
+
+
+def test_a_stand_in_without_content_is_said_with_who_gave_it() -> None:
+    text = message(Broken([threading.Lock()]))
+    assert text.startswith("value -> what Broken.__kept_fingerprint__() returned -> [0]: a lock (_thread.lock)")
+
+
+def test_a_registered_function_that_fails_is_named_with_its_place() -> None:
+    register_fingerprint(Registered, lambda value: value.path)
+    line = sys._getframe().f_lineno - 1
+    reason = f"the fingerprint function of Registered (test_fingerprint_errors.py:{line}) raised AttributeError: "
+    assert reason in message(Registered())
+
+
+def test_an_async_function_is_no_fingerprint_function() -> None:
+    async def later(value: Registered) -> str:
+        return "late"
+
+    register_fingerprint(Registered, later)
+    with pytest.warns(RuntimeWarning, match="was never awaited"):
+        assert "returned: a coroutine (builtins.coroutine) has no stable content" in message(Registered())
+        gc.collect()
+
+
+@pytest.mark.parametrize(("kind", "function"), [(Registered(), len), (Registered, "path")])
+def test_only_functions_can_be_registered_and_only_for_classes(kind: Any, function: Any) -> None:
+    with pytest.raises(ParameterTypeError, match="it takes a class, and a function that gets an object of it"):
+        register_fingerprint(kind, function)
 
 
 def test_a_lock_in_a_closure_is_found() -> None:

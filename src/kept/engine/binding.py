@@ -62,8 +62,7 @@ class Binder:
 
         Those of `*args` and `**kwargs` say nothing of the tuple and the dict.
         """
-        function = inspect.unwrap(self._function)
-        names = {**getattr(function, "__globals__", {}), **_closed_over(function)}
+        names = _names_known_to(self._function)
         hints: dict[str, Any] = {}
         for name, parameter in self.signature.parameters.items():
             if parameter.annotation is not parameter.empty and name not in self.stars:
@@ -84,9 +83,7 @@ class Binder:
         if not isinstance(hint, str) or "[" not in hint:
             return is_ignored(hint)
         # The thing inside is imported for type checkers only, or the annotation is that of `*args`.
-        function = inspect.unwrap(self._function)
-        names = {**getattr(function, "__globals__", {}), **_closed_over(function)}
-        return _named_in(hint.partition("[")[0], names) is Ignore
+        return _named_in(hint.partition("[")[0], _names_known_to(self._function)) is Ignore
 
     def _check_names(self) -> None:
         for name in RESERVED:
@@ -161,10 +158,17 @@ class Binder:
         return _VAR_POSITIONAL in kinds and self.names.index(name) < kinds.index(_VAR_POSITIONAL)
 
 
-def _closed_over(function: Any) -> dict[str, Any]:
+def _names_known_to(function: Any) -> dict[str, Any]:
+    """What the names in the annotations of a callable may mean: those of its module, and of functions around it."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    if not hasattr(function, "__globals__"):
+        function = getattr(type(function), "__call__", function)  # noqa: B004
     cells = getattr(function, "__closure__", None) or ()
-    names = function.__code__.co_freevars if cells else ()
-    return {name: cell.cell_contents for name, cell in zip(names, cells, strict=True) if cell != CellType()}
+    free = zip(function.__code__.co_freevars if cells else (), cells, strict=True)
+    around = {name: cell.cell_contents for name, cell in free if cell != CellType()}
+    return {**getattr(function, "__globals__", {}), **around}
 
 
 def _named_in(dotted: str, names: Mapping[str, Any]) -> Any:

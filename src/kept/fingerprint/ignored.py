@@ -2,7 +2,8 @@
 
 What reports on the work or carries it out (loggers, progress bars, consoles, pools, cluster clients) has no part in a
 result. A client of a service has, by the address that it leads to: two databases are two inputs, two sessions with one
-are not. A local database (SQLite, DuckDB) is in neither list: its content is the input.
+are not. A local database (SQLite, DuckDB) is in neither list, as its content is the input, nor is what stands for one
+thing at a service, as a boto3 `Bucket`.
 
 They are known by package and class, so that nothing is imported for them; a subclass of the user's own is not among
 them, as what it adds may matter.
@@ -68,7 +69,7 @@ _IGNORED = frozenset(
     """
     logging.Logger logging.LoggerAdapter loguru.Logger structlog.BoundLogger structlog.BoundLoggerBase
     structlog.BoundLoggerLazyProxy
-    tqdm.tqdm rich.Console rich.Progress alive_progress.__AliveBarHandle
+    tqdm.tqdm rich.Console rich.Progress
     requests.Session urllib3.PoolManager
     concurrent.Executor
     distributed.Client dask.Client pyspark.SparkSession pyspark.SparkContext
@@ -79,12 +80,12 @@ _ADDRESSES: dict[str, tuple[str, ...]] = {
     "httpx.BaseClient": ("base_url",),
     "aiohttp.ClientSession": ("_base_url",),
     "botocore.BaseClient": ("meta.service_model.service_name", "meta.region_name", "meta.endpoint_url"),
-    "boto3.ServiceResource": ("meta.service_name", "meta.client.meta.region_name", "meta.client.meta.endpoint_url"),
     "boto3.Session": ("profile_name", "region_name"),
     "sqlalchemy.Engine": ("url",),
     "sqlalchemy.AsyncEngine": ("url",),
     "sqlalchemy.Connection": ("engine.url",),
     "sqlalchemy.Session": ("bind.url",),
+    "sqlalchemy.AsyncSession": ("bind.url",),
     "redis.Redis": tuple(f"connection_pool.connection_kwargs.[{name}]" for name in ("host", "port", "path", "db")),
     "psycopg.BaseConnection": ("info.host", "info.port", "info.dbname", "info.user"),
     "psycopg2.connection": ("info.host", "info.port", "info.dbname", "info.user"),

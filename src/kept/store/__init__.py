@@ -16,7 +16,7 @@ reach.py       what is remembered of a store that is away, or takes nothing
 trust.py       signed entries, accepted serializers, stores that are only read
 promotion.py   entries copied from one store to another
 upkeep.py      what those left who were killed, collected
-guard.py       one process at a time;  digests.py  how payloads are addressed
+guard.py       one process at a time;  digests.py  how payloads are addressed;  stamps.py  digests of files, remembered
 """
 
 from __future__ import annotations
