@@ -26,9 +26,8 @@ from typing import NamedTuple, Protocol
 
 from kept.fingerprint.canonical import NoContent
 from kept.utilities.blake import hasher
-from kept.utilities.files import TEMPORARY
+from kept.utilities.files import TEMPORARY, read_pieces
 
-_PIECE = 4 << 20
 _ATTEMPTS = 3
 _TICK = 20_000_000
 _COARSE_TICK = 2_000_000_000
@@ -171,13 +170,6 @@ def _hashed(descriptor: int) -> str:
     for piece in read_pieces(descriptor):
         running.update(piece)
     return f"b3:{running.hexdigest()}"
-
-
-def read_pieces(descriptor: int) -> Iterator[memoryview]:
-    """Give the content of an open file piece by piece, each until the next is asked for."""
-    buffer = memoryview(bytearray(min(os.fstat(descriptor).st_size + 1, _PIECE)))
-    while count := os.readv(descriptor, [buffer]):
-        yield buffer[:count]
 
 
 def why_not_read(path: str, error: Exception, what: str = "file") -> str:

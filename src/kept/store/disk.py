@@ -39,12 +39,11 @@ from blake3 import blake3
 
 from kept.exceptions import StoreError
 from kept.filesystems import Listed
-from kept.fingerprint.files import read_pieces
 from kept.store.digests import PREFIX, digest_of, is_digest
 from kept.store.entry import Miss
 from kept.store.mapping import map_private
 from kept.utilities.blake import hasher
-from kept.utilities.files import unlink
+from kept.utilities.files import read_pieces, unlink
 
 try:
     import fcntl

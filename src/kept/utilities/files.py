@@ -1,4 +1,4 @@
-"""Files on this machine that are seen whole or not at all."""
+"""Files on this machine: written so that they are seen whole or not at all, and read in pieces."""
 
 # Paths are text here: making a Path of each costs more than what is done with it.
 # ruff: noqa: PTH103, PTH105, PTH108, PTH118
@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 TEMPORARY = ".kept-tmp"
 """How the names of files end that are being written."""
+_PIECE = 4 << 20
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes, *, replace: bool = True) -> bool:
@@ -30,6 +32,13 @@ def write_whole(path: str | os.PathLike[str], content: bytes, *, replace: bool =
         return True
     finally:
         unlink(temporary)
+
+
+def read_pieces(descriptor: int) -> Iterator[memoryview]:
+    """Give the content of an open file piece by piece, each until the next is asked for."""
+    buffer = memoryview(bytearray(min(os.fstat(descriptor).st_size + 1, _PIECE)))
+    while count := os.readv(descriptor, [buffer]):
+        yield buffer[:count]
 
 
 def unlink(path: str) -> None:
