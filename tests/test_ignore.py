@@ -12,7 +12,7 @@ import pytest
 
 import kept
 from kept import Ignore, flow, task
-from kept.cache_policies import INPUTS, TASK_SOURCE, ignore_type
+from kept.cache_policies import INPUTS, PURE, TASK_SOURCE, ignore_type
 from kept.engine.binding import Binder
 from kept.futures import wait
 from kept.results import ResultStore
@@ -159,3 +159,24 @@ def test_an_argument_without_stable_content_is_told_to_be_annotated(log: Any) ->
 
     load("mon", threading.Lock())
     assert "Leave it out with cache_policy=INPUTS - 'lock' or annotate it as Ignore[...], turn caching off" in log
+
+
+class Telemetry:
+    def send(self) -> int:
+        return 1
+
+
+class Meter:
+    def read(self) -> int:
+        return 1
+
+
+def test_the_code_of_what_is_ignored_does_not_count_either() -> None:
+    @task(cache_policy=PURE)
+    def load(day: str, telemetry: Telemetry, meter: Ignore[Meter], other: Meter | None = None) -> str:
+        return day
+
+    ignore_type(Telemetry)
+    assert "code.Meter" not in parts_of(load("mon", Telemetry(), Meter(), return_state=True))
+    parts = parts_of(load("mon", Telemetry(), Meter(), Meter(), return_state=True))
+    assert "code.Meter" in parts and "code.Telemetry" not in parts
