@@ -202,6 +202,38 @@ def test_a_run_without_its_file_is_told_and_fails_as_it_would_alone(log: Any, wo
     assert f"argument 'file': the file {work}/gone.csv does not exist" in log
 
 
+def test_a_file_that_code_names_counts_by_its_content_wherever_the_code_lies(home: Path) -> None:
+    text = """
+    from pathlib import Path
+    from kept import File, task
+    from kept.cache_policies import CODE
+
+    TABLE = File(Path(__file__).parent / "table.csv")
+
+    @task(cache_policy=CODE)
+    def count():
+        print("counting")
+        return len(TABLE.path.read_text())
+
+    print(count(), count())
+    TABLE.path.write_text("changed")
+    print(count())
+    """
+    for folder in ("one", "two"):
+        written(f"{folder}/table.csv", "abc")
+        written(f"{folder}/count.py", textwrap.dedent(text))
+    printed = [
+        subprocess.run(
+            [sys.executable, f"{folder}/count.py"],
+            env={**os.environ, "KEPT_HOME": str(home)},
+            capture_output=True,
+            text=True,
+        ).stdout
+        for folder in ("one", "two")
+    ]
+    assert printed == ["counting\n3 3\ncounting\n7\n", "3 3\n7\n"]
+
+
 def test_a_result_is_not_kept_if_a_file_that_it_is_made_from_changes_meanwhile(log: Any) -> None:
     ran = []
 

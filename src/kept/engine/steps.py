@@ -372,7 +372,8 @@ class RunSteps:
             far = store.slow and not store.is_near(entry)
             if far and self.lazy:
                 return self._hit(entry, LazyResult(store, entry, Anew(self)))
-            value = (yield Io(store.fetch, (entry,), True)) if far else store.fetch(entry)
+            # Giving files back may take long, too.
+            value = (yield Io(store.fetch, (entry,), True)) if far or entry.files else store.fetch(entry)
         except (Exception, SystemExit) as error:  # a user's file system may raise anything
             return self._miss(f"{_TROUBLE[0]}: {_said(error)}")
         return (
