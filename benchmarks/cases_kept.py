@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import random
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -15,7 +17,7 @@ import work
 import workflow
 from worker import Figures, Sizes, main, per_call
 
-from kept import flow, task
+from kept import File, flow, task
 from kept.cache_policies import INPUTS, NO_CACHE
 from kept.task_runners import ProcessPoolTaskRunner
 
@@ -55,6 +57,54 @@ def _fill(step: Any, numbers: range) -> None:
 
 def _look_up(step: Any, draw: random.Random, size: int, _: int) -> None:
     step(draw.randrange(size), work.LABEL)
+
+
+def files(sizes: Sizes) -> Figures:
+    """A large file as an argument, changed and unchanged, and one as a result, new, there and deleted."""
+    given, made = Path("given.bin"), Path("made.bin")
+    figures: Figures = {}
+    given.write_bytes(os.urandom(1 << 20) * (sizes["file_bytes"] >> 20))
+
+    @API.cached
+    def size_of(file: File) -> int:
+        work.ran["size_of"] += 1
+        return file.path.stat().st_size
+
+    @API.cached
+    def make(turn: int) -> File:
+        work.ran["make"] += 1
+        given.rename(made)  # as quick as can be
+        return File(made)
+
+    def timed(figure: str, call: Callable[[Any], object], argument: Any) -> None:
+        start = perf_counter()
+        call(argument)
+        figures.setdefault(figure, []).append(perf_counter() - start)
+
+    def turns() -> None:
+        for turn in range(sizes["repeats"]):
+            with given.open("r+b") as file:
+                file.write(b"%d" % turn)
+            timed("read", _read_through, given)
+            timed("changed", size_of, File(given))
+            timed("unchanged", size_of, File(given))
+            timed("kept", make, turn)
+            timed("there", make, turn)
+            made.rename(given)
+            timed("given", make, turn)
+            made.unlink()
+
+    workflow.in_flow(API, turns)
+    for name in ("size_of", "make"):
+        work.expect(name, sizes["repeats"])
+    return figures
+
+
+def _read_through(path: Path) -> None:
+    buffer = bytearray(4 << 20)
+    with path.open("rb", buffering=0) as file:
+        while file.readinto(buffer):
+            pass
 
 
 def processes(sizes: Sizes) -> Figures:
@@ -136,6 +186,7 @@ async def _at_once(function: Callable[[float], Any], seconds: float, sizes: Size
 CASES = workflow.cases(API) | {
     "hit_array_out": hit_array_out,
     "lookups": lookups,
+    "files": files,
     "processes": processes,
     "threads": threads,
     "gathered": gathered,

@@ -198,6 +198,19 @@ CASES: tuple[Case, ...] = (
         rounds=1,
     ),
     Case(
+        name="files",
+        rows=(
+            Row(figure="unchanged", title="hit, 1 GB file as input, unchanged", unit="us"),
+            Row(figure="changed", title="miss, 1 GB file as input, changed", unit="ms"),
+            Row(figure="read", title="... the file read through once, bare", unit="ms"),
+            Row(figure="kept", title="miss, 1 GB file as result", unit="s"),
+            Row(figure="given", title="hit, 1 GB file as result, that was deleted", unit="s"),
+            Row(figure="there", title="... that is there", unit="us"),
+        ),
+        sizes={"kept": {"file_bytes": GB, "repeats": 3}},
+        rounds=2,
+    ),
+    Case(
         name="many_tasks",
         rows=(
             Row(
