@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import dataclasses
 import os
@@ -622,6 +623,26 @@ def test_a_worker_process_keeps_the_files_that_its_task_made() -> None:
     assert build() == "made by a worker"
     os.unlink("out/w.txt")
     assert build() == "made by a worker"
+
+
+def test_many_files_come_back_at_once_and_in_async_code() -> None:
+    @flow
+    def all() -> list[str]:
+        futures = [make.submit(f"text {n}", f"out/{n}.txt") for n in range(40)]
+        return [future.result().path.read_text() for future in futures]
+
+    @task(cache_policy=INPUTS)
+    async def amake(n: int) -> File:
+        return written(f"async/{n}.txt", str(n))
+
+    @flow
+    async def both() -> list[str]:
+        return [file.path.read_text() for file in await asyncio.gather(*map(amake, range(10)))]
+
+    first = all(), asyncio.run(both())
+    shutil.rmtree("out")
+    shutil.rmtree("async")
+    assert (all(), asyncio.run(both())) == first
 
 
 def test_a_pickle_of_files_outside_of_a_store_holds_no_content_and_gives_nothing_back() -> None:

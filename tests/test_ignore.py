@@ -12,7 +12,7 @@ import pytest
 
 import kept
 from kept import Ignore, flow, task
-from kept.cache_policies import INPUTS, PURE, TASK_SOURCE, ignore_type
+from kept.cache_policies import FLOW_PARAMETERS, INPUTS, PURE, TASK_SOURCE, ignore_type
 from kept.engine.binding import Binder
 from kept.futures import wait
 from kept.results import ResultStore
@@ -74,6 +74,20 @@ def test_a_flow_ignores_what_it_is_annotated_with() -> None:
 
     log = logging.getLogger("a")
     assert states(load, ("mon", log), ("mon", log, threading.Lock())) == ["Completed", "Cached"]
+
+
+def test_the_parameters_of_the_flow_around_are_ignored_as_it_says() -> None:
+    @task(cache_policy=FLOW_PARAMETERS)
+    def step(x: int) -> int:
+        return x
+
+    @flow
+    def run(day: str, lock: Ignore[Any]) -> str:
+        return step(1, return_state=True).name  # type: ignore[no-any-return]
+
+    assert [run("mon", threading.Lock()), run("mon", threading.Lock()), run("tue", 1)] == [
+        "Completed", "Cached", "Completed",
+    ]  # fmt: skip
 
 
 def test_a_submitted_task_ignores_too() -> None:

@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from blake3 import blake3
 
+from kept.context import flow_context_of
 from kept.exceptions import ConfigurationError, ParameterTypeError
 from kept.fingerprint import classes_among, code_identity, fingerprint
 from kept.fingerprint import ignore_type as ignore_type
@@ -333,10 +334,15 @@ class FlowParameters(_PartsPolicy):
         """`flow_parameters.NAME` for each of them. Raises `HashError` for one without stable content."""
         if not call.flow_parameters:
             return None
-        return {
+        around = flow_context_of(getattr(call.task_ctx, "parent", None))
+        spec = getattr(around and around.flow, "spec", None)
+        ignored = spec.binder.ignored if spec is not None else ()
+        parts = {
             "flow_parameters." + name: fingerprint(value, where=f"flow parameter '{name}'", known=call.known)
             for name, value in call.flow_parameters.items()
+            if name not in ignored
         }
+        return parts or {"flow_parameters": "none"}
 
 
 @dataclasses.dataclass(kw_only=True)
