@@ -544,6 +544,14 @@ def test_the_fingerprint_of_a_kept_result_is_that_of_the_file_so_that_reruns_sto
     assert len(ran) == 1
 
 
+def test_a_kept_folder_has_the_fingerprint_of_the_folder(tmp_path: Path) -> None:
+    written("site/a/b/page.html")
+    os.makedirs("site/none")
+    os.symlink("gone", "site/dangling")
+    entry = ResultStore(tmp_path / "store").pack([Dir("site")], "k")
+    assert entry.fingerprint == fingerprint([Dir("site")])
+
+
 def test_a_result_that_names_a_file_which_is_not_there_is_not_kept_and_told_with_the_way(log: Any, work: Path) -> None:
     @task(cache_policy=INPUTS)
     def make(n: int) -> Any:

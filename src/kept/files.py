@@ -9,7 +9,7 @@ writer gets a copy of its own), else copied. Never a hard link: the store would 
 is missing; what else has come into it meanwhile is never removed, but makes the hit a miss.
 
 What the pickle of a result holds of them, version 1, are calls of `_given_file(path, digest, size, mode)` and of
-`_given_dir(path, [(name, target), ...], [(name, digest, size, mode), ...])`, relative paths as they were given.
+`_given_dir(path, [(name, other), ...], [(name, digest, size, mode), ...])`, relative paths as they were given.
 """
 
 # Paths are text here: making a Path of each costs more than what is done with it.
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from kept.exceptions import ParameterTypeError, SerializationError, StoreError
 from kept.fingerprint.canonical import NoContent
-from kept.fingerprint.files import Member, content_digest, members, read_steadily
+from kept.fingerprint.files import content_digest, members, read_steadily
 from kept.settings import get_current_settings
 from kept.store.disk import load
 from kept.store.entry import Miss
@@ -41,6 +41,8 @@ _MOST_NAMED = 3
 
 _FileIn = tuple[str, str, int, int]
 """The name, digest, size and mode of a file in a folder."""
+_OtherIn = tuple[str, str]
+"""The name of what else is in it, and what that is, as `members` says it."""
 
 
 class _Place(os.PathLike[str]):
@@ -124,8 +126,8 @@ class Dir(_Place):
         if taking is not None:
             others, files = taking.folder(self._path)
             return sorted([*others, *((name, digest) for name, digest, _, _ in files)])
-        return [(name, digest_now(os.path.join(self._path, name)) if target is None else target)
-                for name, target in members(self._path)]  # fmt: skip
+        found = members(self._path)
+        return [(name, digest_now(f"{self._path}/{name}") if other is None else other) for name, other in found]
 
     def __reduce__(self) -> Any:
         taking = _taking.get()
@@ -194,7 +196,7 @@ class Taking:
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
         self._files: dict[str, Kept] = {}
-        self._folders: dict[str, tuple[list[Member], list[_FileIn]]] = {}
+        self._folders: dict[str, tuple[list[_OtherIn], list[_FileIn]]] = {}
 
     @property
     def digests(self) -> str:
@@ -215,7 +217,7 @@ class Taking:
             self._files[path] = self._taken(path)
         return self._files[path]
 
-    def folder(self, path: str) -> tuple[list[Member], list[_FileIn]]:
+    def folder(self, path: str) -> tuple[list[_OtherIn], list[_FileIn]]:
         """What is in a folder besides files, and the files as they were taken. Raises as `file`."""
         path = os.path.abspath(path)
         if path not in self._folders:
@@ -223,8 +225,8 @@ class Taking:
                 found = members(path)
             except NoContent as error:
                 raise SerializationError(str(error)) from error
-            files = [(one.name, *self.file(os.path.join(path, one.name))) for one in found if one.target is None]
-            self._folders[path] = [one for one in found if one.target is not None], files
+            files = [(name, *self.file(f"{path}/{name}")) for name, other in found if other is None]
+            self._folders[path] = [(name, other) for name, other in found if other is not None], files
         return self._folders[path]
 
     def _taken(self, path: str) -> Kept:
@@ -271,24 +273,24 @@ def _given_file(path: str, digest: str, size: int, mode: int) -> File:
     return File(path)
 
 
-def _given_dir(path: str, others: Sequence[tuple[str, str]], files: Sequence[_FileIn]) -> Dir:
+def _given_dir(path: str, others: Sequence[_OtherIn], files: Sequence[_FileIn]) -> Dir:
     _check_nothing_else(path, {**dict(others), **dict.fromkeys([name for name, *_ in files])})
     try:
         os.makedirs(path, exist_ok=True)
-        for name, target in others:
-            _make(os.path.join(path, name), target)
+        for name, other in others:
+            _make(f"{path}/{name}", other)
     except OSError as error:
         raise SerializationError(_not_given_back(path, str(error.strerror))) from error
     for name, digest, size, mode in files:
-        _given_file(os.path.join(path, name), digest, size, mode)
+        _given_file(f"{path}/{name}", digest, size, mode)
     return Dir(path)
 
 
-def _make(path: str, target: str) -> None:
-    if not target:
+def _make(path: str, other: str) -> None:
+    if not other:
         os.makedirs(path, exist_ok=True)
     elif not os.path.islink(path):
-        os.symlink(target.removeprefix("-> "), path)
+        os.symlink(other.removeprefix("-> "), path)
 
 
 def _check_nothing_else(path: str, kept: dict[str, str | None]) -> None:
@@ -297,7 +299,7 @@ def _check_nothing_else(path: str, kept: dict[str, str | None]) -> None:
         there = members(path) if os.path.lexists(path) else []
     except NoContent as error:
         raise SerializationError(_not_given_back(path, str(error))) from error
-    others = [one.name for one in there if one.name not in kept or one.target != kept[one.name]]
+    others = [name for name, other in there if name not in kept or other != kept[name]]
     if others:
         named = ", ".join(others[:_MOST_NAMED]) + (", ..." if len(others) > _MOST_NAMED else "")
         raise SerializationError(

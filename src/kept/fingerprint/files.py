@@ -68,15 +68,6 @@ class Memo(Protocol):
         """Remember that the file has this digest."""
 
 
-class Member(NamedTuple):
-    """One thing in a folder."""
-
-    name: str
-    """The way to it from the folder, with slashes."""
-    target: str | None
-    """What a file's place is taken by: empty for a folder, `-> ` and the text of a link that leads nowhere."""
-
-
 def content_digest(path: str, memo: Memo) -> str:
     """Return the digest of a file's bytes, `b3:` and 64 hex digits. Raises `NoContent` if there is no such file."""
     path = os.path.abspath(path)
@@ -107,11 +98,12 @@ def read_steadily(path: str, memo: Memo, read: Callable[[int], str]) -> str:
     raise NoContent(f"the file {path} changes while it is read: wait until whatever writes it is done")
 
 
-def members(folder: str) -> list[Member]:
-    """Return all that is in a folder, at any depth, in the order of the names.
+def members(folder: str) -> list[tuple[str, str | None]]:
+    """Return all that is in a folder, at any depth: names with slashes, in order, each with what it is but a file.
 
-    Links are followed, for what a task reads through them counts; one that leads nowhere, or to a folder that it is
-    in, stands for itself. Files that kept is writing there are passed over. Raises `NoContent`.
+    That is None for a file, the empty text for a folder, and `-> ` and its text for a link that leads nowhere or to a
+    folder that it is in. Other links are followed, as what a task reads through them counts. Files that kept is
+    writing there are passed over. Raises `NoContent`.
     """
     try:
         status = os.stat(folder)
@@ -122,7 +114,7 @@ def members(folder: str) -> list[Member]:
         raise NoContent(why_not_read(error.filename or folder, error, "folder")) from error
 
 
-def _walk(folder: str, prefix: str, around: tuple[tuple[int, int], ...]) -> Iterator[Member]:
+def _walk(folder: str, prefix: str, around: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, str | None]]:
     with os.scandir(folder) as found:
         entries = [entry for entry in found if not entry.name.endswith(TEMPORARY)]
     for entry in entries:
@@ -130,12 +122,12 @@ def _walk(folder: str, prefix: str, around: tuple[tuple[int, int], ...]) -> Iter
         status = _stat_unless_dangling(entry)
         identity = status and (status.st_dev, status.st_ino)
         if status is None or identity in around:
-            yield Member(name, f"-> {os.readlink(entry.path)}")
+            yield name, f"-> {os.readlink(entry.path)}"
         elif stat.S_ISDIR(status.st_mode):
-            yield Member(name, "")
+            yield name, ""
             yield from _walk(entry.path, f"{name}/", (*around, (status.st_dev, status.st_ino)))
         else:
-            yield Member(name, None)
+            yield name, None
 
 
 def _stat_unless_dangling(entry: os.DirEntry[str]) -> os.stat_result | None:
