@@ -166,11 +166,11 @@ def _hashed(descriptor: int) -> str:
 
 def why_not_read(path: str, error: Exception, what: str = "file") -> str:
     """Return why a file or folder can't be read, and what to do about it."""
-    path = os.fspath(path)
+    path = os.path.abspath(path)
     if isinstance(error, PermissionError):
         return f"the {what} {path} can't be read, for want of permission: let this user read it"
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         if os.path.islink(path):
             return f"the link {path} leads to {os.readlink(path)}, which does not exist: correct the link"
-        return f"the {what} {os.path.abspath(path)} does not exist: make it first, or correct the path"
+        return f"the {what} {path} does not exist: make it first, or correct the path"
     return f"the {what} {path} can't be read: {getattr(error, 'strerror', None) or error}"
