@@ -633,6 +633,23 @@ def test_a_worker_process_keeps_the_files_that_its_task_made() -> None:
     assert build() == "made by a worker"
 
 
+def test_a_generator_keeps_files_of_different_names_and_refuses_one_that_it_writes_again(log: Any) -> None:
+    @task(cache_policy=INPUTS)
+    def pages(names: list[str]) -> Any:
+        for number, name in enumerate(names):
+            yield [written(name, f"page {number}")]
+
+    def texts(names: list[str]) -> list[str]:
+        return [page[0].path.read_text() for page in pages(names)]
+
+    for _ in range(2):
+        assert texts(["a", "b"]) == ["page 0", "page 1"]
+        assert texts(["c", "c"]) == ["page 0", "page 1"]
+        os.unlink("a")
+    assert len(log.having("c is not what it was when it was yielded: let a generator give each file")) == 2
+    assert len(log.having("Cached")) == 1
+
+
 def test_many_files_come_back_at_once_and_in_async_code() -> None:
     @flow
     def all() -> list[str]:

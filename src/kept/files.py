@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from kept.exceptions import ParameterTypeError, SerializationError, StoreError
+from kept.fingerprint import fingerprint
 from kept.fingerprint.canonical import NoContent
 from kept.fingerprint.files import content_digest, members, read_steadily
 from kept.settings import get_current_settings
@@ -48,7 +49,7 @@ _OtherIn = tuple[str, str]
 class _Place(os.PathLike[str]):
     """A path that stands for what is there. Equal to another of its kind with the same text."""
 
-    __slots__ = ("_path",)
+    __slots__ = ("_path", "_was")
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         name = type(self).__name__
@@ -60,6 +61,7 @@ class _Place(os.PathLike[str]):
         if not text or "\0" in text:
             raise ParameterTypeError(f"{name}() got {text!r}, which is the path of nothing; it takes a path.")
         self._path = text
+        self._was = ""
 
     @property
     def path(self) -> Path:
@@ -77,6 +79,23 @@ class _Place(os.PathLike[str]):
 
     def __hash__(self) -> int:
         return hash((type(self), self._path))
+
+    def __reduce__(self) -> Any:
+        taking = _taking.get()
+        if taking is None:
+            kind = type(self)
+            return (_as_it_is, (kind, self._path, fingerprint(self))) if _pinning.get() else (kind, (self._path,))
+        made = self._given_by(taking)
+        if self._was and self._was != fingerprint(self):
+            raise SerializationError(
+                f"{os.path.abspath(self._path)} is not what it was when it was yielded: let a generator give each file "
+                "a name of its own"
+            )
+        return made
+
+    def _given_by(self, taking: Taking) -> Any:
+        """What makes it anew, and gives its content back."""
+        raise NotImplementedError
 
     def __str__(self) -> str:
         return self._path
@@ -102,9 +121,8 @@ class File(_Place):
         taking = _taking.get()
         return digest_now(self._path) if taking is None else taking.file(self._path).digest
 
-    def __reduce__(self) -> Any:
-        taking = _taking.get()
-        return (File, (self._path,)) if taking is None else (_given_file, (self._path, *taking.file(self._path)))
+    def _given_by(self, taking: Taking) -> Any:
+        return _given_file, (self._path, *taking.file(self._path))
 
 
 class Dir(_Place):
@@ -129,9 +147,8 @@ class Dir(_Place):
         found = members(self._path)
         return [(name, digest_now(f"{self._path}/{name}") if other is None else other) for name, other in found]
 
-    def __reduce__(self) -> Any:
-        taking = _taking.get()
-        return (Dir, (self._path,)) if taking is None else (_given_dir, (self._path, *taking.folder(self._path)))
+    def _given_by(self, taking: Taking) -> Any:
+        return _given_dir, (self._path, *taking.folder(self._path))
 
 
 # --- what is remembered
@@ -173,6 +190,24 @@ def changed_file(seen: dict[str, str], made: str) -> str:
         if now not in (digest, *made.split()):
             return path
     return ""
+
+
+def pinned(copied: Callable[[T], T], value: T) -> T:
+    """A copy of a value that can be kept only as long as the files in it are what they are now."""
+    token = _pinning.set(True)
+    try:
+        return copied(value)
+    finally:
+        _pinning.reset(token)
+
+
+def _as_it_is(kind: type[_Place], path: str, was: str) -> _Place:
+    place = kind(path)
+    place._was = was
+    return place
+
+
+_pinning: ContextVar[bool] = ContextVar("kept_files_pinning", default=False)
 
 
 # --- into a store

@@ -21,6 +21,7 @@ from kept.engine.effects import CLOSE, NEXT, Await, Call, Demand, Steps, Yield
 from kept.engine.outcome import is_outcome
 from kept.engine.plan import Hit
 from kept.engine.spec import Spec
+from kept.files import pinned
 from kept.serializers import PickleSerializer
 from kept.states import Cancelled, State, StateType
 from kept.store.completing import completed
@@ -144,7 +145,7 @@ def _as_now(value: Any) -> Any:
         return value
     for copied in (copy.deepcopy, _through_bytes):
         with contextlib.suppress(Exception):
-            return copied(value)
+            return pinned(copied, value)
     return value  # what can't be copied can't be kept either, which the store says better
 
 
