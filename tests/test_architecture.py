@@ -85,6 +85,7 @@ LAZY_LIBRARIES = {
 LAZY_IMPORTS = {
     ("cli.profile", "kept.cli.edit"): "tomlkit costs as much as typer; only the commands that write need it",
     ("cli.config", "kept.cli.edit"): "tomlkit costs as much as typer; only the commands that write need it",
+    ("engine.code_changes", "difflib"): "5 ms, which only explanations of changed code need",
     ("engine.sync", "kept.engine.aio"): "it imports asyncio, 30 ms that only async functions need",
     ("engine.drivers", "kept.engine.aio"): "it imports asyncio, 30 ms that only async runs need",
     ("blocks.documents", "uuid"): "3 ms, which only saved blocks need",

@@ -509,6 +509,7 @@ def test_the_default_of_every_setting_is_what_the_documentation_says() -> None:
         "logging.log_prints": False,
         "logging.colors": True,
         "history.enabled": True,
+        "history.arguments": True,
         "cache.single_flight": False,
         "results.read_only": False,
         "results.write_behind": False,

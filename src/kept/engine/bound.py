@@ -9,7 +9,7 @@ from typing import Any
 
 from kept.utilities.annotations import unmapped
 
-_WITH_ARGUMENTS = frozenset({"submit", "delay", "visualize"})
+_WITH_ARGUMENTS = frozenset({"submit", "delay", "explain", "aexplain", "visualize"})
 
 
 class Bound:

@@ -26,6 +26,7 @@ from typing import (
 from kept.context import FlowRunContext
 from kept.engine.bound import Bound
 from kept.engine.drivers import drive, drive_async
+from kept.engine.explain import Explanation
 from kept.engine.generators import aiterated, begun, iterated
 from kept.engine.pickling import reduced
 from kept.engine.spec import Options, Spec, check_callable, checked, contradictions
@@ -374,6 +375,19 @@ class Decorated(Generic[P, R]):
             )
         parameters = self.spec.binder.bind(tuple(args or ()), kwargs or {})
         return self.runner(deferred=True).submit(self, parameters, self._listed(wait_for))
+
+    def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """What a call with these arguments would be now, a hit, a miss or neither, and why. Nothing runs.
+
+        Futures among the arguments are awaited. What is not a hit is compared with the nearest kept result of the same
+        step, which the history knows or, if it knows none, the store.
+        """
+        return drive(self.new_run(self.spec.binder.bind(args, kwargs)).explaining())  # type: ignore[no-any-return]
+
+    async def aexplain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """`explain()`, to await."""
+        run = self.new_run(self.spec.binder.bind(args, kwargs))
+        return await drive_async(run.explaining())
 
     @staticmethod
     def _background() -> Any:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kept.cache_policies import DEFAULT, NO_CACHE, CachePolicy
 from kept.context import FlowRunContext
+from kept.engine.accepted import accepted_codes
 from kept.engine.spec import (
     FlowSpec,
     Options,
@@ -97,6 +100,10 @@ class Rules:
     """Whether the results of a flow's tasks are kept; None if nobody has said so."""
     store_of_tasks: ResultStore | None = None
     """The store that a flow gives to its tasks; None for the default one of each."""
+    accepted: Mapping[str, str]
+    """What digests of changed code stand for whose results the author has accepted."""
+    explained: int
+    """The level of the line in the log that explains the decision."""
     watched: ResultStore | None = None
     """The store that a saved block names: once that is saved again, there are other rules."""
 
@@ -190,6 +197,8 @@ def _rules(spec: Spec, settings: Settings, inherited: tuple[Any, Any, Any], defa
         recorder=recorder(settings),
         retries=retries,
         retry_delays=retry_delays(options.retry_delay_seconds, defaults.default_retry_delay_seconds, retries),
+        accepted=accepted_codes(Path(settings.cache.accepted_path)),
+        explained=logging.getLevelName(settings.logging.explain),
         watched=given if own else None,
         **said,
     )

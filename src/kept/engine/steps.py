@@ -17,6 +17,8 @@ from kept.engine.anew import Anew, bringing
 from kept.engine.attempts import attempts
 from kept.engine.checking import check_hit, watch
 from kept.engine.effects import Io, Lock, Steps, Wait
+from kept.engine.explain import Explanation
+from kept.engine.explaining import WORDS, explain, leave_code
 from kept.engine.generators import Returned, Yielded
 from kept.engine.hooks import run_hooks
 from kept.engine.inputs import FarAway, Resolver, Unread, check_reach, unfinished
@@ -27,6 +29,7 @@ from kept.engine.renewal import renew
 from kept.engine.signals import catch_sigterm, crash_message, release_sigterm, undisturbed
 from kept.exceptions import CancelledRun, KeptException, LockLostError, MissingResult, SerializationError
 from kept.files import changed_file, note_files
+from kept.fingerprint.code import code_identity
 from kept.history import RunRecord
 from kept.locking.memory import MemoryLockManager
 from kept.logging.loggers import log_run
@@ -37,10 +40,10 @@ from kept.states import Cancelled, Crashed, Failed, Pending, State, StateType
 from kept.store import Entry, Miss
 from kept.transactions import IsolationLevel, Transaction, activate, deactivate, get_transaction
 from kept.utilities.handles import can_hold_handles, find_handles
+from kept.utilities.remembered import remembered
 from kept.utilities.tracebacks import shown
 
 _CODE_PARTS = ("task_source", "code.", "flow")
-_WORDS = {Hit: "HIT", Run: "MISS", Bypass: "OFF"}
 # How a miss begins that the user should hear of: there is something under the key, or there may be.
 _TROUBLE = (
     "the store can't be read",
@@ -74,9 +77,12 @@ class RunSteps:
         over: what its entry may take the place of.
         lost: whether another run has taken that over.
         collects: whether the values of a generator are remembered: if they are kept, or asked for in the state.
+        arguments: the small ones among them, as text, if the run computes.
+        silent: whether nothing is said in the log.
     """
 
     __slots__ = (
+        "arguments",
         "collects",
         "context",
         "decision",
@@ -96,6 +102,7 @@ class RunSteps:
         "rules",
         "run",
         "saved",
+        "silent",
         "spec",
     )
 
@@ -132,7 +139,8 @@ class RunSteps:
         self.over: dict[str, str | None] = {}
         self.files: dict[str, str] = {}
         self.collects = rules.persist
-        self.elsewhere = self.lazy = False
+        self.elsewhere = self.lazy = self.silent = False
+        self.arguments: dict[str, str] | None = None
         self.context: Any = None
 
     @property
@@ -166,7 +174,12 @@ class RunSteps:
             parts = policy.compute_parts(Call(self.context, self.parameters, flow_parameters, known, ignored))
         finally:
             noting.var.reset(noting)
-        return None if parts is None else Identity(policy.key_of(parts), parts)
+        if parts is None:
+            return None
+        stands_for = self.rules.accepted.get(parts.get("code", ""))
+        if stands_for is not None:
+            parts = {**parts, "code": stands_for}
+        return Identity(policy.key_of(parts), parts)
 
     def steps(self, wait_for: Any = None) -> Steps[State[Any]]:
         """The run, to its final state. An exception of the function is in the state; an interrupt is raised."""
@@ -217,8 +230,32 @@ class RunSteps:
         if self.rules.recorder is not None:
             self.rules.recorder.record(self._record(state))
 
+    def explaining(self) -> Steps[Explanation]:
+        """What would be decided about the run, which does not begin. Raises what would fail it before it does."""
+        self.silent = self.lazy = True
+        enter_run(self.context)
+        try:
+            state = yield from self._decided(None)
+            if state is not None and isinstance(state.data, Exception):
+                raise state.data
+            store = self.rules.store
+            found: Explanation = yield Io(explain, (self, True), store is not None and store.slow)
+        finally:
+            leave_run(self.context)
+        found = found._replace(run="")
+        return found if state is None or state.is_completed() else found._replace(reason=state.message or state.name)
+
     def to_state(self, wait_for: Any) -> Steps[State[Any]]:
         """What the run comes to: not ready, a hit, or what its function makes of it."""
+        state = yield from self._decided(wait_for)
+        if state is None:
+            state = yield from (self._alone() if self._takes_turns() else self._compute())
+        if self.rules.check and isinstance(self.decision, Hit) and not self.decision.stale:
+            yield from check_hit(self, state)
+        return state
+
+    def _decided(self, wait_for: Any) -> Steps[State[Any] | None]:
+        """The state of a run that needs not compute, or can't; None, with the decision, if it has to."""
         if wait_for or can_hold_handles(self.parameters):
             not_ready = yield from self._resolve(wait_for)
             if not_ready:
@@ -228,18 +265,13 @@ class RunSteps:
         except Exception as error:
             self.write(logging.ERROR, str(error))
             return Failed(message=f"{type(error).__name__}: {' '.join(str(error).split())}", data=error)
-        state: State[Any] | None = None
         if self.rules.policy is not None:
             self.identity = self._identify()
             if self.identity is not None:
-                state = yield from self._look_up(self.identity.key)
+                return (yield from self._look_up(self.identity.key))
         elif self.rules.storage_key is not None:
             self.identity = self._identify()  # not to look there, but to write there
-        if state is None:
-            state = yield from (self._alone() if self._takes_turns() else self._compute())
-        if self.rules.check and isinstance(self.decision, Hit) and not self.decision.stale:
-            yield from check_hit(self, state)
-        return state
+        return None
 
     def _resolve(self, wait_for: Any) -> Steps[State[Any] | None]:
         """Put values in the place of futures; a state if the run can't start."""
@@ -344,7 +376,7 @@ class RunSteps:
             message = f"The cache key can't be computed, so this run is not cached: {_said(error)}"
             # Where it was raised is said by the traceback, unless it is one of our sentences.
             info = None if isinstance(error, KeptException) else shown(error)
-            log_run(self.log, logging.ERROR, message, self.label, info)
+            self.write(logging.ERROR, message, info)
             self.decision = Bypass(f"the key can't be computed: {_said(error)}")
             return None
         if identity is None:
@@ -403,6 +435,8 @@ class RunSteps:
         if entry.task != self.spec.key:
             self._warn_of_sharing(entry)
         self.saved = entry.seconds
+        if self.log.isEnabledFor(self.rules.explained):
+            self._say_why()
         return State(StateType.COMPLETED, "Cached", message, kept, None, entry.key)
 
     def _miss(self, reason: str) -> State[Any] | None:
@@ -413,6 +447,16 @@ class RunSteps:
             level = logging.WARNING if self.is_news(NOT_READ, reason) else logging.DEBUG
             self.write(level, f"The result kept under {key!r} is not used: {reason.rstrip('.')}. Running instead.")
         return None
+
+    def _say_why(self) -> None:
+        """Explain the decision in the log."""
+        if self.silent:
+            return
+        try:
+            line = explain(self).line
+        except Exception as error:  # the history can't be read
+            line = f"{WORDS[self.decision.__class__]}: {self.decision.reason} ({_said(error)})"
+        self.write(self.rules.explained, line)
 
     def is_news(self, what: str, reason: str) -> bool:
         """Count a trouble with the store; whether this run should tell of it, or the flow run has been told enough."""
@@ -531,6 +575,10 @@ class RunSteps:
         not_ready = yield from self.inputs_ready()
         if not_ready:
             return not_ready
+        if self.log.isEnabledFor(self.rules.explained):
+            self._say_why()
+        if self.identity is not None:
+            self._remember(self.identity)
         store, persist = self.rules.store, self.rules.persist
         if persist and store is not None and store.refusal:
             persist = False  # said before hours are spent on it
@@ -565,6 +613,18 @@ class RunSteps:
         if persist:
             entry = yield from self._pack(value, seconds)
         return (yield from self._committed(txn, entry, value))
+
+    def _remember(self, identity: Identity) -> None:
+        """Note what will explain later misses: arguments, and what the digest of the code stands for."""
+        recorder = self.rules.recorder
+        if recorder is None:
+            return
+        if self.rules.settings.history.arguments:
+            self.arguments = remembered(self.parameters, identity.parts)
+        code = identity.parts.get("code")
+        if code is not None and self.spec.memo.get("recorded") != (recorder, code):
+            self.spec.memo["recorded"] = (recorder, code)
+            recorder.record_code(code_identity(self.spec.fn))
 
     def _called(self) -> Steps[Returned | State[Any]]:
         if self.rules.log_prints:
@@ -621,12 +681,24 @@ class RunSteps:
             entry = None
         if entry is None or store is None:
             return State(StateType.COMPLETED, None, None, value)
+        yield from self._leave_code(store)
         # A value that can't be read back is better held in memory than lost.
         kept = KeptResult(store, entry, value)
         if not rules.in_memory:
             found = (yield Io(store.fetch, (entry,), True)) if store.slow else store.fetch(entry)
             kept = kept if isinstance(found, Miss) else KeptResult(store, entry)
         return State(StateType.COMPLETED, None, None, kept, None, entry.key)
+
+    def _leave_code(self, store: ResultStore) -> Steps[None]:
+        """Keep what the digest of the code stands for, once, where others may want to know what they miss."""
+        code = self.identity.parts.get("code") if self.identity is not None else None
+        if code is None or store.private or self.spec.memo.get("left") == (store.location, code):
+            return
+        self.spec.memo["left"] = (store.location, code)
+        try:
+            yield Io(leave_code, (store, code_identity(self.spec.fn), self.spec.key), store.slow)
+        except Exception as error:  # the result itself is kept
+            self.write(logging.DEBUG, f"What its code is can't be left in {store.location}: {_said(error)}")
 
     def _say_not_kept(self, error: BaseException, how: str = "was not") -> None:
         self.not_kept = f"{type(error).__name__}: {error}"
@@ -648,18 +720,21 @@ class RunSteps:
             state.name,
             run.started,
             time.time(),
-            _WORDS[decision.__class__],
+            WORDS[decision.__class__],
             decision.reason,
             state.cache_key if identity is None else identity.key,
             None if identity is None or isinstance(decision, Hit) else identity.parts,
             self.saved,
             self.not_kept,
             state.message or "",
+            arguments=self.arguments,
+            flow_run=self.flow.flow_run.name if self.flow is not None else "",
         )
 
-    def write(self, level: int, message: str) -> None:
+    def write(self, level: int, message: str, exc_info: Any = None) -> None:
         """One line in the log."""
-        log_run(self.log, level, message, self.label)
+        if not self.silent:
+            log_run(self.log, level, message, self.label, exc_info)
 
 
 def _said(error: BaseException) -> str:

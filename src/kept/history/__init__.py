@@ -5,7 +5,8 @@ Nothing here decides anything; a run goes on whether or not its record can be wr
 
 from __future__ import annotations
 
+from kept.history.reading import History
 from kept.history.records import Recorder, RunRecord
 from kept.history.sqlite import SqliteRecorder, close_recorders, open_recorder
 
-__all__ = ["Recorder", "RunRecord", "SqliteRecorder", "close_recorders", "open_recorder"]
+__all__ = ["History", "Recorder", "RunRecord", "SqliteRecorder", "close_recorders", "open_recorder"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
+from kept.fingerprint.code import CodeIdentity
+
 
 class RunRecord(NamedTuple):
     """One run that has ended."""
@@ -40,6 +42,10 @@ class RunRecord(NamedTuple):
     """What the final state said."""
     assets: list[dict[str, Any]] | None = None
     """What a materializing task made: `key`, `by`, `properties`, `metadata` and `upstream` of each asset."""
+    arguments: dict[str, str] | None = None
+    """The small arguments of a miss, as literals of Python."""
+    flow_run: str = ""
+    """The name of the flow run around it."""
 
 
 class Recorder(Protocol):
@@ -47,6 +53,12 @@ class Recorder(Protocol):
 
     def record(self, run: RunRecord) -> None:
         """Take one record; it may be written later."""
+
+    def record_code(self, identity: CodeIdentity) -> None:
+        """Take what a code digest stands for, to be written once."""
+
+    def history(self) -> Any:
+        """What was recorded, as a `History`; None if nothing of it can be read again."""
 
     def flush(self) -> None:
         """Return when everything taken so far is written."""

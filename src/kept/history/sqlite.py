@@ -8,21 +8,23 @@ import logging
 import threading
 import weakref
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
+from zlib import compress
 
 from kept.exceptions import StoreError
+from kept.fingerprint.code import CodeIdentity, CodePart
+from kept.history.reading import SQL, History
 from kept.history.records import RunRecord
 from kept.store.database import Database
 from kept.utilities.forks import in_forked_child
-from kept.utilities.sql import named_queries
 from kept.utilities.threads import start
 
 _log = logging.getLogger("kept.history")
-_SQL = named_queries(Path(__file__).with_name("queries.sql"))
 _BATCH = 1000
 _BATCH_SECONDS = 0.2
 _IDLE_ROUNDS = 5
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 
 # Weakly: handlers at exit and at forks can't be taken off again, and must keep no recorder that is closed.
 _recorders: weakref.WeakSet[SqliteRecorder] = weakref.WeakSet()
@@ -38,8 +40,10 @@ class SqliteRecorder:
     """
 
     def __init__(self, path: Path) -> None:
-        self._database = Database(path, _SQL["schema"], _SCHEMA_VERSION, setting="KEPT_HOME")
+        self._database = Database(path, SQL["schema"], _SCHEMA_VERSION, setting="KEPT_HOME")
         self._queue: deque[RunRecord] = deque()
+        self._codes: deque[CodeIdentity] = deque()
+        self._known_codes: set[str] = set()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._writing = threading.Lock()
@@ -53,6 +57,17 @@ class SqliteRecorder:
         self._queue.append(run)
         if self._thread is None:
             self._start()
+
+    def record_code(self, identity: CodeIdentity) -> None:
+        """Take what a code digest stands for; it is written with the next record of a run."""
+        if identity.digest not in self._known_codes and not self._ended.is_set():
+            self._known_codes.add(identity.digest)
+            self._codes.append(identity)
+
+    def history(self) -> History:
+        """What was recorded, everything taken so far included."""
+        self.flush()
+        return History(self._database)
 
     def flush(self) -> None:
         """Write everything taken so far, now, in the calling thread."""
@@ -88,9 +103,14 @@ class SqliteRecorder:
 
     def _write(self) -> None:
         try:
+            while self._codes and not self._ended.is_set():
+                identity = self._codes.popleft()
+                self._database.write(
+                    SQL["insert_code"], [(identity.digest, compress(_as_json(identity.parts).encode()))]
+                )
             while self._queue and not self._ended.is_set():
                 batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH))]
-                self._database.write(_SQL["insert"], [(_as_json(batch),)])
+                self._database.write(SQL["insert"], [(_as_json(batch),)])
         except StoreError as error:
             self._ended.set()
             _log.warning(
@@ -100,12 +120,13 @@ class SqliteRecorder:
 
     def _start_anew(self) -> None:
         self._queue.clear()
+        self._codes.clear()
         self._thread = None
         self._lock = threading.Lock()
         self._writing = threading.Lock()
 
 
-def _as_json(batch: list[RunRecord]) -> str:
+def _as_json(batch: Sequence[RunRecord | CodePart]) -> str:
     # Half a character, as in the name of a file that is no Unicode, could be written but not be read again.
     text = json.dumps(batch, ensure_ascii=False, default=str)
     return text.encode("utf-8", "replace").decode("utf-8")

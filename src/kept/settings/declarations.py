@@ -31,6 +31,7 @@ __all__ = [
     "KEPT_BLOCKS_KEY",
     "KEPT_BLOCKS_KEY_PATH",
     "KEPT_BLOCKS_PATH",
+    "KEPT_CACHE_ACCEPTED_PATH",
     "KEPT_CACHE_CHECK",
     "KEPT_CACHE_SINGLE_FLIGHT",
     "KEPT_DEBUG_MODE",
@@ -39,6 +40,7 @@ __all__ = [
     "KEPT_FLOWS_DEFAULT_RETRY_DELAY_SECONDS",
     "KEPT_FLOW_DEFAULT_RETRIES",
     "KEPT_FLOW_DEFAULT_RETRY_DELAY_SECONDS",
+    "KEPT_HISTORY_ARGUMENTS",
     "KEPT_HISTORY_ENABLED",
     "KEPT_HOME",
     "KEPT_LOCAL_STORAGE_PATH",
@@ -46,6 +48,7 @@ __all__ = [
     "KEPT_LOCKING_REDIS_URL",
     "KEPT_LOGGING_COLORS",
     "KEPT_LOGGING_CONFIG_PATH",
+    "KEPT_LOGGING_EXPLAIN",
     "KEPT_LOGGING_EXTRA_LOGGERS",
     "KEPT_LOGGING_LEVEL",
     "KEPT_LOGGING_LOG_PRINTS",
@@ -251,11 +254,16 @@ class LoggingSettings(Section):
         "The file, if there, that configures logging as a whole.",
         alias="KEPT_LOGGING_SETTINGS_PATH",
     )
+    explain = Setting(
+        one_of("DEBUG", "INFO", "WARNING", fold=str.upper),
+        "DEBUG",
+        "The level of the line that says of each run why it was a hit, a miss or neither.",
+    )
     extra_loggers: Setting[list[str]] = Setting(NAMES, [], "Other loggers whose records runs log as their own.")
 
 
 class CacheSettings(Section):
-    """How runs of one process share work, and how what is kept is checked."""
+    """When kept results are used and how they are checked, and how runs of one process share work."""
 
     section = "cache"
     single_flight = Setting(
@@ -266,6 +274,11 @@ class CacheSettings(Section):
         0.0,
         "Compute this share of hits again and say where what is kept is not what comes out, and which tasks change "
         "their arguments.",
+    )
+    accepted_path = Setting(
+        PATH,
+        "${KEPT_HOME}/accepted.jsonl",
+        "The file of `kept accept`: changes of code that change no result.",
     )
 
 
@@ -297,6 +310,12 @@ class HistorySettings(Section):
 
     section = "history"
     enabled = Setting(BOOLEAN, True, "Record each run in the history below KEPT_HOME.")
+    arguments = Setting(
+        BOOLEAN,
+        True,
+        "Record small plain arguments of runs that compute, to say later how they differ; never those whose names look "
+        "secret.",
+    )
 
 
 KEPT_HOME = Settings.home
@@ -334,9 +353,12 @@ KEPT_LOGGING_LOG_PRINTS = LoggingSettings.log_prints
 KEPT_LOGGING_COLORS = LoggingSettings.colors
 KEPT_LOGGING_CONFIG_PATH = KEPT_LOGGING_SETTINGS_PATH = LoggingSettings.config_path
 KEPT_LOGGING_EXTRA_LOGGERS = LoggingSettings.extra_loggers
+KEPT_LOGGING_EXPLAIN = LoggingSettings.explain
 KEPT_HISTORY_ENABLED = HistorySettings.enabled
+KEPT_HISTORY_ARGUMENTS = HistorySettings.arguments
 KEPT_CACHE_SINGLE_FLIGHT = CacheSettings.single_flight
 KEPT_CACHE_CHECK = CacheSettings.check
+KEPT_CACHE_ACCEPTED_PATH = CacheSettings.accepted_path
 KEPT_LOCKING_REDIS_URL = LockingSettings.redis_url
 KEPT_LOCKING_LEASE_SECONDS = LockingSettings.lease_seconds
 KEPT_BLOCKS_PATH = BlocksSettings.path

@@ -1,0 +1,65 @@
+"""What the history says: runs by name, id or key, what was kept of a step, and what a code digest stands for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from zlib import decompress
+
+from kept.fingerprint.code import CodePart
+from kept.history.records import RunRecord
+from kept.store.database import Database
+from kept.utilities.sql import named_queries
+
+SQL = named_queries(Path(__file__).with_name("queries.sql"))
+
+
+class History:
+    """The runs in a database of the recorder. Raises `StoreError` where it can't be read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def last(self) -> RunRecord | None:
+        """The run that ended last."""
+        return next(iter(self._runs("last")), None)
+
+    def find(self, word: str) -> RunRecord | None:
+        """The last run of this id, name or key, or else of one that begins so."""
+        exact = self._runs("named", word, word, word)
+        return next(iter(exact or self._runs("beginning", *(len(word), word) * 3)), None)
+
+    def of_flow_run(self, flow_run_id: str) -> list[RunRecord]:
+        """The runs in a flow run, in the order of their starts."""
+        return self._runs("of_flow_run", flow_run_id)
+
+    def kept(self, of: str, before: float) -> list[RunRecord]:
+        """The last results that were kept of a step before a moment, in seconds since the epoch; the latest first."""
+        return self._runs("kept", of, before)
+
+    def kept_under(self, of: str, key: str | None, before: float) -> RunRecord | None:
+        """The run that kept what was at a key at a moment."""
+        return next(iter(self._runs("kept_under", of, before, key)), None)
+
+    def code(self, digest: str) -> tuple[CodePart, ...]:
+        """What a code digest stands for; nothing if that was never recorded here."""
+        rows = self._database.fetch_all(SQL["code"], (digest,))
+        return tuple(code_part(*fields) for fields in json.loads(decompress(rows[0][0]))) if rows else ()
+
+    def _runs(self, query: str, *parameters: Any) -> list[RunRecord]:
+        return [_record(RunRecord(*row)) for row in self._database.fetch_all(SQL[query], parameters)]
+
+
+def code_part(*fields: Any) -> CodePart:
+    """A part as JSON gives it back."""
+    *others, reaches = fields
+    return CodePart._make((*others, tuple(reaches)))
+
+
+def _record(run: RunRecord) -> RunRecord:
+    return run._replace(parts=_read(run.parts), arguments=_read(run.arguments), assets=_read(run.assets))
+
+
+def _read(text: Any) -> Any:
+    return None if text is None else json.loads(text)

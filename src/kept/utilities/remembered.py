@@ -1,0 +1,71 @@
+"""Small values as text, so that later it can be said how they differ; never what looks secret."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+_LIMIT = 300
+"""How long the text of a value may be."""
+_SECRET = re.compile(
+    r"(?i)passw|passphrase|pwd|secret|token|credential|private|api_?key|access_?key|"
+    r"(?:^|[^a-z])(?:key|auth|pin|dsn|cookie)s?(?:$|[^a-z])"
+)
+_ATOMS = frozenset({type(None), bool, float, complex})
+_SEQUENCES = frozenset({list, tuple, set})
+
+
+def remembered(arguments: Mapping[str, Any], parts: Mapping[str, str]) -> dict[str, str] | None:
+    """The small plain arguments among those that are parts of a key, as literals of Python; None if there are none.
+
+    >>> remembered({"day": "monday", "token": "a1", "debug": True}, {"inputs.day": "b3:5f", "inputs.token": "b3:77"})
+    {'day': "'monday'"}
+    """
+    texts = {}
+    for name, value in arguments.items():
+        if "inputs." + name in parts and not _looks_secret(name) and _left(value, _LIMIT) >= 0:
+            text = repr(value)
+            if len(text) <= _LIMIT:
+                texts[name] = text
+    return texts or None
+
+
+def recalled(text: str) -> Any:
+    """The value that a remembered text stands for; the text itself where it is no literal, as `nan` is none."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+@lru_cache(maxsize=1000)
+def _looks_secret(name: str) -> bool:
+    return _SECRET.search(name) is not None
+
+
+def _left(value: Any, room: int) -> int:
+    """What is left of so much room for text once this is written there; negative if it does not fit or must not be."""
+    kind = value.__class__
+    if kind in _ATOMS:
+        return room - 4
+    if kind is int:
+        return room - int(value.bit_length()) // 4 - 1
+    if kind is str:
+        return -1 if "://" in value and "@" in value else room - len(value) - 2
+    if kind is bytes:
+        return room - len(value) - 3
+    if kind is dict:
+        if len(value) > room or any(key.__class__ is str and _looks_secret(key) for key in value):
+            return -1
+        value = [thing for pair in value.items() for thing in pair]
+    elif kind not in _SEQUENCES:
+        return -1
+    room -= 2
+    for element in value:
+        if room < 0:
+            break
+        room = _left(element, room)
+    return room
