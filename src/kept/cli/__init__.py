@@ -1,5 +1,5 @@
 """The command line: `kept version`, `kept config ...`, `kept profile ...`, `kept block ...`,
-`kept cache ...`, `kept promote`.
+`kept cache ...`, `kept promote`, `kept why`, `kept deps`, `kept accept`, `kept plan`.
 
 A command asks the package and prints the answer; what it finds out belongs into the package. Typer and
 tomlkit are imported here and nowhere else, and nothing else imports this folder.
@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from kept.cli import block, cache, config, profile, promote, version
+from kept.cli import accept, block, cache, config, deps, plan, profile, promote, version, why
 from kept.exceptions import KeptException
 from kept.settings.profiles import PROFILE_VARIABLE
 
@@ -30,6 +30,10 @@ app.add_typer(profile.app, name="profile")
 app.add_typer(block.app, name="block")
 app.add_typer(cache.app, name="cache")
 app.command("promote")(promote.promote)
+app.command("why")(why.why)
+app.command("plan")(plan.plan)
+app.command("deps")(deps.deps)
+app.command("accept")(accept.accept)
 app.command("version")(version.show)
 
 

@@ -197,7 +197,8 @@ class DrawnRun:
         """Draw it; the state that stands for its end."""
         state: State[Any] = self._note(wait_for).state
         if self.collects:  # a generator: nobody knows how many values it would yield
-            for value in state.data if isinstance(state.data, list) else [state.data]:
+            values = state.result()
+            for value in values if isinstance(values, list) else [values]:
                 yield Yield(value)
         return state
 
@@ -210,7 +211,7 @@ def is_drawn() -> bool:
 def draw(flow: Any, parameters: dict[str, Any]) -> FlowPicture:
     """The picture of a flow under these parameters, by calling its body. Raises `VisualizationError` if it can't."""
     context = DrawingContext(flow, parameters)
-    with _being_drawn(context):
+    with being_drawn(context):
         try:
             args, kwargs = flow.spec.binder.call(parameters)
             completed(flow.fn(*args, **kwargs))
@@ -225,7 +226,8 @@ def draw(flow: Any, parameters: dict[str, Any]) -> FlowPicture:
 
 
 @contextlib.contextmanager
-def _being_drawn(context: DrawingContext) -> Iterator[None]:
+def being_drawn(context: DrawingContext) -> Iterator[None]:
+    """While code inside is the body of a flow that is not to run its tasks."""
     drawing.append(context)
     try:
         with context:
