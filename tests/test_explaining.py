@@ -264,3 +264,15 @@ class TestWhatIsRemembered:
         f()
         train(2)
         assert recorded(home, "flow_run") == ["mint-otter", "", ""]
+
+
+def test_an_element_of_a_map_is_compared_with_the_last_run_and_not_with_others_of_this_one(explained: Any) -> None:
+    @flow
+    def f(cfgs: list[int]) -> None:
+        train.map(cfgs, 5).wait()
+
+    f.with_options(flow_run_name="first")([0, 1])
+    f.with_options(flow_run_name="second")([10, 11, 12])
+    second = [line for line in explained() if line.startswith("MISS")][2:]
+    assert len(second) == 3
+    assert all(line.endswith("run 'first'") for line in second)

@@ -38,11 +38,6 @@ class TestTheNearestKeptResult:
         old, new = kept({"inputs.x": "1"}, at=1), kept({"inputs.x": "2"}, at=2)
         assert nearest_of({"inputs.x": "3"}, [new, old]) is new
 
-    def test_is_of_another_flow_run_if_it_can_be(self) -> None:
-        other, sibling = kept({"inputs.x": "1"}, at=1, flow_run="old"), kept({"inputs.x": "2"}, at=2, flow_run="now")
-        assert nearest_of({"inputs.x": "3"}, [other, sibling], flow_run="now") is other
-        assert nearest_of({"inputs.x": "3"}, [sibling], flow_run="now") is sibling
-
     def test_is_nothing_where_nothing_was_kept(self) -> None:
         assert nearest_of({"inputs.x": "1"}, []) is None
 

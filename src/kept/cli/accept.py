@@ -20,6 +20,9 @@ from kept.exceptions import ConfigurationError
 from kept.fingerprint.code import code_identity
 from kept.settings import get_current_settings
 
+_MOST = 100_000
+"""How many results are looked through for the last one of other code."""
+
 
 def accept(
     task: Annotated[
@@ -47,7 +50,7 @@ def _accepted(found: Any, path: Path, accepted: Sequence[Accepted], reason: str)
     for one in accepted:
         if one.code == identity.digest and one.task == name:
             raise ConfigurationError(f"This is accepted already: {_said(one)}. `kept accept --undo` takes it back.")
-    results, history = kept_results(found.new_run({}))
+    results, history = kept_results(found.new_run({}), most=_MOST)
     before = _latest_of_other_code(results, in_the_end(accepted).get(identity.digest, identity.digest), name)
     old = before.parts["code"]
     write_accepted(path, [*accepted, Accepted(name, identity.digest, old, _author(), _now(), reason)])

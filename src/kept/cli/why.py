@@ -34,7 +34,8 @@ def why(
     history, store = open_recorder(path).history(), ResultStore()
     found = history.find(run) if run else history.last()
     if found is not None:
-        explained = [explain_record(record, history, store) for record in _runs_of(found, history)]
+        began = history.began(found)
+        explained = [explain_record(record, began, history, store) for record in _runs_of(found, history)]
     elif run and isinstance(entry := store.lookup(run), Entry):
         explained = [explain_entry(entry)]
     else:

@@ -163,17 +163,9 @@ NOT_KEPT = "not kept yet"
 """The reason of a miss for which there is nothing under the key."""
 
 
-def nearest_of(parts: Mapping[str, str], candidates: Iterable[Kept], flow_run: str = "") -> Kept | None:
-    """The kept result whose key is most like these parts: with the fewest differences, the latest of those.
-
-    Arguments:
-        flow_run: the flow run around, whose own results come last: an element of a map is not one that has changed.
-    """
-
-    def order(kept: Kept) -> tuple[int, bool, float]:
-        return _distance(parts, kept.parts), bool(flow_run) and kept.flow_run == flow_run, -kept.at
-
-    return min(candidates, key=order, default=None)
+def nearest_of(parts: Mapping[str, str], candidates: Iterable[Kept]) -> Kept | None:
+    """The kept result whose key is most like these parts: with the fewest differences, the latest of those."""
+    return min(candidates, key=lambda kept: (_distance(parts, kept.parts), -kept.at), default=None)
 
 
 def _distance(parts: Mapping[str, str], others: Mapping[str, str]) -> int:

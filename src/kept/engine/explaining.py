@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from kept.context import flow_context_of
 from kept.engine.explain import NOT_KEPT, CodeOf, Explanation, Kept, compared, nearest_of
 from kept.engine.plan import Bypass, Hit, Run, kept_by_another
 from kept.exceptions import KeptException
@@ -53,22 +54,36 @@ def explain(run: RunSteps, scan: bool = False) -> Explanation:
     return against(found, arguments, candidates, code_source(history, run.rules.store, run.spec.fn))
 
 
-def kept_results(run: RunSteps, scan: bool = True) -> tuple[list[Kept], History | None]:
+def kept_results(run: RunSteps, scan: bool = True, most: int = 200) -> tuple[list[Kept], History | None]:
     """What was kept of the step of a run so far, and the history, if there is one, that may know what its code was.
+
+    What was kept before the flow run around began goes before what others in it have kept: an element of a map is not
+    one that has changed.
 
     Arguments:
         scan: as for `explain`.
+        most: how many results of the history are looked at.
     """
     recorder = run.rules.recorder
     history: History | None = None if recorder is None else recorder.history()
-    known = [] if history is None else [_of_record(one) for one in history.kept(run.recorded_as, time.time())]
+    moments = (_began(run), time.time())
+    known = [] if history is None else [_of_record(one) for one in history.kept(run.recorded_as, *moments, most=most)]
     return known or (list(_scanned(run.rules.store, run.spec.key)) if scan else []), history
 
 
-def explain_record(record: RunRecord, history: History, store: ResultStore) -> Explanation:
+def _began(run: RunSteps) -> float:
+    """When the outermost flow run around began."""
+    outermost, around = run.run, run.flow
+    while around is not None:
+        outermost, around = around.flow_run, flow_context_of(around.parent)
+    return float(outermost.started)
+
+
+def explain_record(record: RunRecord, began: float, history: History, store: ResultStore) -> Explanation:
     """Why a run of the past was what it was.
 
     Arguments:
+        began: when the outermost flow run around it began.
         store: where to look for what the history does not know.
     """
     found = Explanation(
@@ -86,7 +101,7 @@ def explain_record(record: RunRecord, history: History, store: ResultStore) -> E
     if record.decision == "HIT":
         return found._replace(nearest=_origin(record, history, store))
     if record.parts is not None and record.reason == NOT_KEPT:
-        before = [_of_record(one) for one in history.kept(record.of, record.started)]
+        before = [_of_record(one) for one in history.kept(record.of, began, record.started)]
         found = against(found, record.arguments or {}, before, code_source(history, store))
     if record.not_kept:
         found = found._replace(reason=f"{found.reason}; its own result is not: {record.not_kept}")
@@ -100,7 +115,7 @@ def explain_entry(entry: Entry) -> Explanation:
 
 def against(found: Explanation, arguments: Any, candidates: Iterable[Kept], code_of: CodeOf) -> Explanation:
     """The explanation of a miss with what differs from the nearest of some kept results."""
-    nearest = nearest_of(found.parts, candidates, found.flow_run)
+    nearest = nearest_of(found.parts, candidates)
     if nearest is None:
         return found
     differences, not_compared = compared(found.parts, arguments, nearest, code_of)

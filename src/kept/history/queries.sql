@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS runs (
     flow_run TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS runs_of_flow_run ON runs (flow_run_id);
-CREATE INDEX IF NOT EXISTS misses_of_step ON runs ("of") WHERE decision = 'MISS';
+CREATE INDEX IF NOT EXISTS misses_of_step ON runs ("of", ended) WHERE decision = 'MISS';
 CREATE TABLE IF NOT EXISTS code (
     digest TEXT PRIMARY KEY,
     -- What the digest stands for: a JSON array of the fields of each CodePart, compressed by zlib.
@@ -59,12 +59,12 @@ ORDER BY rowid DESC LIMIT 1;
 -- The last results that were kept of a step before some moment.
 SELECT * FROM runs
 WHERE decision = 'MISS' AND "of" = ? AND ended <= ? AND state_type = 'COMPLETED' AND not_kept = '' AND parts IS NOT NULL
-ORDER BY rowid DESC LIMIT 200;
+ORDER BY ended DESC LIMIT ?;
 
 -- name: kept_under
 SELECT * FROM runs
 WHERE decision = 'MISS' AND "of" = ? AND ended <= ? AND "key" = ? AND state_type = 'COMPLETED' AND not_kept = ''
-ORDER BY rowid DESC LIMIT 1;
+ORDER BY ended DESC LIMIT 1;
 
 -- name: code
 SELECT parts FROM code WHERE digest = ?;

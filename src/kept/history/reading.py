@@ -34,9 +34,21 @@ class History:
         """The runs in a flow run, in the order of their starts."""
         return self._runs("of_flow_run", flow_run_id)
 
-    def kept(self, of: str, before: float) -> list[RunRecord]:
-        """The last results that were kept of a step before a moment, in seconds since the epoch; the latest first."""
-        return self._runs("kept", of, before)
+    def kept(self, of: str, *before: float, most: int = 200) -> list[RunRecord]:
+        """The last results that were kept of a step, the latest first: the last ones before the first of some moments
+        before which there are any.
+
+        Arguments:
+            before: in seconds since the epoch.
+            most: how many at most.
+        """
+        found = (self._runs("kept", of, moment, most) for moment in before)
+        return next(filter(None, found), [])
+
+    def began(self, run: RunRecord) -> float:
+        """When the outermost flow run around a run began, as far as it is recorded; the run itself without one."""
+        around = self.find(run.flow_run_id) if run.flow_run_id else None
+        return run.started if around is None else self.began(around)
 
     def kept_under(self, of: str, key: str | None, before: float) -> RunRecord | None:
         """The run that kept what was at a key at a moment."""
