@@ -65,6 +65,18 @@ class TestACommand:
             assert project.kept("accept", "etl:clean").code == 0
             project.run("0.1")
             assert project.why()[0]["decision"] == "HIT"
+            assert "This is accepted already: etl.clean" in project.kept("accept", "etl:clean").err
+
+    def test_goes_for_the_classes_of_objects_among_the_arguments(self, project: Project) -> None:
+        project.edit("RATE = 0.1", "class Day(str):\n    def size(self):\n        return len(self)\n\nRATE = 0.1")
+        project.edit('clean("monday"', 'clean(Day("monday")')
+        project.run("0.1")
+        project.edit("return len(self)", "return len(self) + 0")
+        project.run("0.1")
+        assert [one["what"] for one in project.why()[0]["differences"]] == ["code.etl.Day"]
+        assert project.kept("accept", "etl:clean").out.endswith("  - code.etl.Day changed (etl.py:6)\n")
+        project.run("0.1")
+        assert project.why()[0]["decision"] == "HIT"
 
     @pytest.mark.parametrize(
         ("before", "said"),

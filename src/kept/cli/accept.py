@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ from kept.engine.explain import Kept, code_differences
 from kept.engine.explaining import kept_results
 from kept.engine.plan import ago
 from kept.exceptions import ConfigurationError
-from kept.fingerprint.code import code_identity
+from kept.fingerprint.code import CodeIdentity, code_identity
 from kept.settings import get_current_settings
 
 _MOST = 100_000
@@ -46,33 +47,49 @@ def accept(
 
 
 def _accepted(found: Any, path: Path, accepted: Sequence[Accepted], reason: str) -> str:
-    identity, name = code_identity(found.fn), found.spec.key
-    for one in accepted:
-        if one.code == identity.digest and one.task == name:
-            raise ConfigurationError(f"This is accepted already: {_said(one)}. `kept accept --undo` takes it back.")
     results, history = kept_results(found.new_run({}), most=_MOST)
-    before = _latest_of_other_code(results, in_the_end(accepted).get(identity.digest, identity.digest), name)
-    old = before.parts["code"]
-    write_accepted(path, [*accepted, Accepted(name, identity.digest, old, _author(), _now(), reason)])
-    changes = code_differences(history.code(old), identity.parts) if history else []
-    rows = [f"  - {one}" for one in changes]
-    age = ago(max(0.0, datetime.now(timezone.utc).timestamp() - before.at))
-    return "\n".join([f"{name}: what was kept {age} in {before.who} stays valid, noted in {path}.", *rows])
+    name, codes, ends = found.spec.key, _codes_now(found, results), in_the_end(accepted)
+    digests = {part: ends.get(code.digest, code.digest) for part, code in codes.items()}
+    before = _latest_of_other_code(results, digests, name, [one for one in accepted if one.task == name])
+    changed = [part for part in digests if part in before.parts and before.parts[part] != digests[part]]
+    facts = (_author(), datetime.now(timezone.utc).isoformat(timespec="seconds"), reason)
+    new = [Accepted(name, codes[part].digest, before.parts[part], *facts) for part in changed]
+    write_accepted(path, [*accepted, *new])
+    rows = [f"{name}: what was kept {ago(max(0.0, time.time() - before.at))} in {before.who} stays valid; see {path}."]
+    for one, part in zip(new, changed, strict=True):
+        kept_code = history.code(one.stands_for) if history else ()
+        rows += [f"  - {change}" for change in code_differences(kept_code, codes[part].parts)]
+    return "\n".join(rows)
 
 
-def _latest_of_other_code(results: Sequence[Kept], code: str, name: str) -> Kept:
+def _codes_now(found: Any, results: Sequence[Kept]) -> dict[str, CodeIdentity]:
+    """The code as it is, by the parts of keys: of the function, and of the classes whose objects it was given."""
+    known = {part for kept in results for part in kept.parts}
+    values = getattr(found.fn, "__globals__", {}).values()
+    classes = {f"code.{value.__qualname__}": value for value in values if isinstance(value, type)}
+    of_classes = {part: code_identity(kind) for part, kind in classes.items() if part in known}
+    return {"code": code_identity(found.fn), **of_classes}
+
+
+def _latest_of_other_code(
+    results: Sequence[Kept], digests: Mapping[str, str], name: str, accepted: Sequence[Accepted]
+) -> Kept:
+    """The last result that was kept under other code than this, which is as it counts at present."""
+    with_code = sorted((kept for kept in results if "code" in kept.parts), key=lambda kept: kept.at)
+    others = [kept for kept in with_code if any(kept.parts.get(part, code) != code for part, code in digests.items())]
     if not results:
         raise ConfigurationError(f"No result of {name} is known to be kept, so there is none to stay valid.")
-    with_code = [kept for kept in results if "code" in kept.parts]
     if not with_code:
         raise ConfigurationError(
             f"The results of {name} are kept under keys without its code, so a change of that changes nothing. "
             "With a cache_policy such as PURE they would."
         )
-    others = [kept for kept in with_code if kept.parts["code"] != code]
+    now = next((one for one in reversed(accepted) if one.stands_for in digests.values()), None)
+    if now is not None and with_code[-1] not in others:
+        raise ConfigurationError(f"This is accepted already: {_said(now)}. `kept accept --undo` takes it back.")
     if not others:
         raise ConfigurationError(f"The code of {name} has not changed since its results were kept.")
-    return max(others, key=lambda kept: kept.at)
+    return others[-1]
 
 
 def _undone(found: Any, path: Path, accepted: Sequence[Accepted], _: str) -> str:
@@ -81,7 +98,7 @@ def _undone(found: Any, path: Path, accepted: Sequence[Accepted], _: str) -> str
     if not of_task:
         raise ConfigurationError(f"No change of {name} is accepted in {path}: `kept accept --list` shows what is.")
     last = next((one for one in of_task if one.code == digest), of_task[-1])
-    write_accepted(path, [one for one in accepted if one is not last])
+    write_accepted(path, [one for one in accepted if (one.task, one.at) != (name, last.at)])
     return f"Taken back: {_said(last)}"
 
 
@@ -93,7 +110,3 @@ def _author() -> str:
     with contextlib.suppress(OSError, KeyError, ImportError):  # a container may have a user without a name
         return getpass.getuser()
     return "unknown"
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

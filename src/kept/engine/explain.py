@@ -183,13 +183,14 @@ def compared(
     changed = [name for name in parts if name in kept.parts and parts[name] != kept.parts[name]]
     differences = [
         one
-        for name in sorted(changed, key=lambda name: not _is_code(name))
+        for name in sorted(changed, key=lambda name: not is_code(name))
         for one in _differences(name, kept, parts[name], arguments, code_of)
     ]
     return tuple(differences), tuple(sorted(parts.keys() ^ kept.parts.keys()))
 
 
-def _is_code(name: str) -> bool:
+def is_code(name: str) -> bool:
+    """Whether a part of a key of this name is the digest of code."""
     return name == "code" or name.startswith("code.")
 
 
@@ -198,7 +199,7 @@ def _differences(
 ) -> Iterable[Difference]:
     """What differs in one part."""
     before = kept.parts[name]
-    if _is_code(name):
+    if is_code(name):
         return code_differences(code_of(before), code_of(part)) or [Difference(name, "changed")]
     argument = name.removeprefix("inputs.")
     old, new = kept.arguments.get(argument), arguments.get(argument)

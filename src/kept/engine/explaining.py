@@ -165,15 +165,14 @@ def code_source(history: History | None, store: ResultStore | None, fn: Any = No
     return code_of
 
 
-def leave_code(store: ResultStore, identity: CodeIdentity, task: str) -> None:
-    """Keep what a code digest stands for beside the results, for others who share the store.
+def leave_code(store: ResultStore, identities: Iterable[CodeIdentity], task: str) -> None:
+    """Keep what digests of code stand for beside the results, for others who share the store.
 
     Raises:
         StoreError: it can't be written.
         SerializationError: the store accepts no such thing.
     """
-    text = json.dumps(identity.parts)
-    store.publish([store.pack(text, _CODE + identity.digest, origin=Origin(task))])
+    store.publish([store.pack(json.dumps(one.parts), _CODE + one.digest, origin=Origin(task)) for one in identities])
 
 
 def _left_in(store: ResultStore | None, digest: str) -> Sequence[CodePart]:

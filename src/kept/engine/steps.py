@@ -17,7 +17,7 @@ from kept.engine.anew import Anew, bringing
 from kept.engine.attempts import attempts
 from kept.engine.checking import check_hit, watch
 from kept.engine.effects import Io, Lock, Steps, Wait
-from kept.engine.explain import Explanation
+from kept.engine.explain import Explanation, is_code
 from kept.engine.explaining import WORDS, explain, leave_code
 from kept.engine.generators import Returned, Yielded
 from kept.engine.hooks import run_hooks
@@ -29,7 +29,8 @@ from kept.engine.renewal import renew
 from kept.engine.signals import catch_sigterm, crash_message, release_sigterm, undisturbed
 from kept.exceptions import CancelledRun, KeptException, LockLostError, MissingResult, SerializationError
 from kept.files import changed_file, note_files
-from kept.fingerprint.code import code_identity
+from kept.fingerprint import classes_among, code_identity
+from kept.fingerprint.code import CodeIdentity
 from kept.history import RunRecord
 from kept.locking.memory import MemoryLockManager
 from kept.logging.loggers import log_run
@@ -176,9 +177,9 @@ class RunSteps:
             noting.var.reset(noting)
         if parts is None:
             return None
-        stands_for = self.rules.accepted.get(parts.get("code", ""))
-        if stands_for is not None:
-            parts = {**parts, "code": stands_for}
+        accepted = self.rules.accepted
+        if accepted:
+            parts = {name: accepted.get(part, part) if is_code(name) else part for name, part in parts.items()}
         return Identity(policy.key_of(parts), parts)
 
     def steps(self, wait_for: Any = None) -> Steps[State[Any]]:
@@ -621,10 +622,15 @@ class RunSteps:
             return
         if self.rules.settings.history.arguments:
             self.arguments = remembered(self.parameters, identity.parts)
-        code = identity.parts.get("code")
-        if code is not None and self.spec.memo.get("recorded") != (recorder, code):
+        code = [part for name, part in identity.parts.items() if is_code(name)]
+        if code and self.spec.memo.get("recorded") != (recorder, code):
             self.spec.memo["recorded"] = (recorder, code)
-            recorder.record_code(code_identity(self.spec.fn))
+            for found in self._code():
+                recorder.record_code(found)
+
+    def _code(self) -> list[CodeIdentity]:
+        """What the code is that goes into the key: of the function, and of classes of objects among the arguments."""
+        return [code_identity(thing) for thing in (self.spec.fn, *classes_among(self.parameters.values()))]
 
     def _called(self) -> Steps[Returned | State[Any]]:
         if self.rules.log_prints:
@@ -691,12 +697,14 @@ class RunSteps:
 
     def _leave_code(self, store: ResultStore) -> Steps[None]:
         """Keep what the digest of the code stands for, once, where others may want to know what they miss."""
-        code = self.identity.parts.get("code") if self.identity is not None else None
-        if code is None or store.private or self.spec.memo.get("left") == (store.location, code):
+        if store.private or self.identity is None:
+            return
+        code = [part for name, part in self.identity.parts.items() if is_code(name)]
+        if not code or self.spec.memo.get("left") == (store.location, code):
             return
         self.spec.memo["left"] = (store.location, code)
         try:
-            yield Io(leave_code, (store, code_identity(self.spec.fn), self.spec.key), store.slow)
+            yield Io(leave_code, (store, self._code(), self.spec.key), store.slow)
         except Exception as error:  # the result itself is kept
             self.write(logging.DEBUG, f"What its code is can't be left in {store.location}: {_said(error)}")
 
