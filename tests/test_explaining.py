@@ -137,6 +137,16 @@ class TestExplain:
         (home / "history.sqlite").unlink()
         assert [str(one) for one in shared.explain(2).differences] == ["inputs.cfg changed"]
 
+    def test_does_without_a_history_that_can_not_be_read(self, home: Path) -> None:
+        home.mkdir(mode=0o700)
+        train(1)
+        close_recorders(home)
+        with sqlite3.connect(home / "history.sqlite") as connection:
+            connection.execute("PRAGMA user_version=99")
+        connection.close()
+        assert train.explain(1).decision == "HIT"
+        assert [str(one) for one in train.explain(2).differences] == ["inputs.cfg changed"]
+
     def test_takes_futures_and_states(self) -> None:
         @flow
         def f() -> Any:

@@ -17,6 +17,7 @@ import pytest
 
 from kept import flow, task
 from kept.cache_policies import INPUTS, NO_CACHE, TASK_SOURCE
+from kept.fingerprint.code import CodeIdentity, code_identity
 from kept.history import RunRecord, SqliteRecorder, open_recorder
 from kept.settings import KEPT_HISTORY_ENABLED, KEPT_TASKS_REFRESH_CACHE, temporary_settings
 from kept.states import Completed
@@ -229,6 +230,29 @@ def test_records_are_written_by_a_thread_soon_after(tmp_path: Path) -> None:
     assert count(tmp_path / "h.sqlite") == 2
 
 
+def test_what_a_code_digest_stands_for_is_written_once_and_can_be_read_again(tmp_path: Path) -> None:
+    recorder = SqliteRecorder(tmp_path / "h.sqlite")
+    identity = code_identity(a_record)
+    for _ in range(2):
+        recorder.record_code(identity)
+    assert recorder.history().code(identity.digest) == identity.parts
+    assert recorder.history().code("b3:unknown") == ()
+    other = SqliteRecorder(tmp_path / "h.sqlite")
+    other.record_code(identity)
+    assert other.history().code(identity.digest) == identity.parts
+
+
+def test_code_that_can_not_be_shown_disturbs_nothing(tmp_path: Path) -> None:
+    def fail() -> Any:
+        raise ValueError("no repr")
+
+    recorder = SqliteRecorder(tmp_path / "h.sqlite")
+    recorder.record_code(CodeIdentity("b3:1", {}, fail))
+    recorder.record(a_record())
+    recorder.flush()
+    assert count(tmp_path / "h.sqlite") == 1
+
+
 def test_many_threads_record_and_flush_at_once(tmp_path: Path) -> None:
     recorder = SqliteRecorder(tmp_path / "h.sqlite")
 
@@ -356,6 +380,7 @@ PRELUDE = """
 import os
 from pathlib import Path
 from kept import flow, task
+from kept.fingerprint.code import CodeIdentity, code_identity
 from kept.history import open_recorder
 @task
 def step(n): return n

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kept.context import flow_context_of
 from kept.engine.explain import NOT_KEPT, CodeOf, Explanation, Kept, compared, nearest_of
 from kept.engine.plan import Bypass, Hit, Run, kept_by_another
-from kept.exceptions import KeptException
+from kept.exceptions import KeptException, StoreError
 from kept.fingerprint.code import CodeIdentity, CodePart, code_identity
 from kept.history import RunRecord
 from kept.history.reading import code_part
@@ -66,8 +66,11 @@ def kept_results(run: RunSteps, scan: bool = True, most: int = 200) -> tuple[lis
     """
     recorder = run.rules.recorder
     history: History | None = None if recorder is None else recorder.history()
-    moments = (_began(run), time.time())
-    known = [] if history is None else [_of_record(one) for one in history.kept(run.recorded_as, *moments, most=most)]
+    known = []
+    with contextlib.suppress(StoreError):  # the log has told that the history is in trouble
+        if history is not None:
+            records = history.kept(run.recorded_as, _began(run), time.time(), most=most)
+            known = [_of_record(record) for record in records]
     return known or (list(_scanned(run.rules.store, run.spec.key)) if scan else []), history
 
 
@@ -160,7 +163,10 @@ def code_source(history: History | None, store: ResultStore | None, fn: Any = No
     def code_of(digest: str) -> Sequence[CodePart]:
         if fn is not None and (identity := code_identity(fn)).digest == digest:
             return identity.parts
-        return (history.code(digest) if history is not None else ()) or _left_in(store, digest)
+        with contextlib.suppress(StoreError):
+            if history is not None and (known := history.code(digest)):
+                return known
+        return _left_in(store, digest)
 
     return code_of
 

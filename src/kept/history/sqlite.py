@@ -104,10 +104,7 @@ class SqliteRecorder:
     def _write(self) -> None:
         try:
             while self._codes and not self._ended.is_set():
-                identity = self._codes.popleft()
-                self._database.write(
-                    SQL["insert_code"], [(identity.digest, compress(_as_json(identity.parts).encode()))]
-                )
+                self._database.write(SQL["insert_code"], _code_rows(self._codes.popleft()))
             while self._queue and not self._ended.is_set():
                 batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH))]
                 self._database.write(SQL["insert"], [(_as_json(batch),)])
@@ -124,6 +121,14 @@ class SqliteRecorder:
         self._thread = None
         self._lock = threading.Lock()
         self._writing = threading.Lock()
+
+
+def _code_rows(identity: CodeIdentity) -> list[tuple[str, bytes]]:
+    try:
+        return [(identity.digest, compress(_as_json(identity.parts).encode()))]
+    except Exception as error:  # the parts show objects of the user's, whose repr may raise anything
+        _log.debug("What code %s stands for can't be recorded: %r", identity.digest, error)
+        return []
 
 
 def _as_json(batch: Sequence[RunRecord | CodePart]) -> str:
