@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from kept.utilities.remembered import recalled, remembered
+from kept.utilities.remembered import masked, recalled, remembered
 
 
 def told(value: Any, name: str = "x") -> str | None:
@@ -69,3 +69,19 @@ def test_an_address_with_a_password_is_not_remembered() -> None:
 def test_arguments_that_are_no_part_of_the_key_are_not_remembered() -> None:
     assert remembered({"x": 1, "debug": True}, {"inputs.x": "b3:1"}) == {"x": "1"}
     assert remembered({"debug": True}, {"code": "b3:1"}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("TOKEN = 'hush'", "TOKEN = '********'"),
+        ('def f(password: str = "hush"): ...', 'def f(password: str = "********"): ...'),
+        ("{'api_key': 'hush', 'host': 'h'}", "{'api_key': '********', 'host': 'h'}"),
+        ("os.environ['SECRET'] = b'hush'", "os.environ['SECRET'] = b'********'"),
+        ("open('postgres://ada:hush@db/x')", "open('postgres://ada:********@db/x')"),
+        ("rows.sort(key='day', monkey='banana')", "rows.sort(key='day', monkey='banana')"),
+        ("token = read(path)", "token = read(path)"),
+    ],
+)
+def test_source_is_shown_without_strings_that_look_secret(text: str, shown: str) -> None:
+    assert masked(text) == shown

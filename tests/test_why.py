@@ -112,6 +112,20 @@ class TestWhy:
         assert "MISS: code.etl.scale changed (etl.py:8), inputs.cfg['lr'] 0.1 -> 0.2; nearest kept result is" in log
         assert f"seconds ago, run {before!r}" in log
 
+    def test_shows_no_secrets_that_stand_in_the_code(self, project: Project) -> None:
+        project.edit("RATE = 0.1", "RATE = 0.1\nAPI_KEY = 'hush-1'\nCONFIG = {'password': 'hush-1'}")
+        project.edit(
+            "return x * RATE", "return x * RATE * len(API_KEY + CONFIG['password'] + dict(token='hush-1')['token'])"
+        )
+        project.run("0.1")
+        project.program.write_text(project.program.read_text().replace("hush-1", "hush-22"))
+        log = project.run("0.1", KEPT_LOGGING_EXPLAIN="INFO")
+        for shown in (log, project.kept("why").out, project.kept("deps", "etl:clean").out):
+            assert "etl.API_KEY" in shown
+            assert "hush" not in shown
+        folder = project.folder / ".kept"
+        assert not any(b"hush" in path.read_bytes() for path in folder.glob("history*"))
+
     def test_takes_names_ids_keys_and_how_they_begin(self, project: Project) -> None:
         name = name_of(project.run("0.1"))
         (clean, _) = project.why(name)

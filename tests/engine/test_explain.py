@@ -88,6 +88,10 @@ class TestChangedCode:
         before, after = ([part("etl.RATE", text, "constant", where="etl.py:3")] for text in ("0.1", "0.2"))
         assert [str(one) for one in code_differences(before, after)] == ["code.etl.RATE 0.1 -> 0.2 (etl.py:3)"]
 
+    def test_of_a_secret_shows_none(self) -> None:
+        before, after = (CodePart("etl.KEY", "constant", digest, "", "********", ()) for digest in ("b3:1", "b3:2"))
+        assert [str(one) for one in code_differences([before], [after])] == ["code.etl.KEY changed"]
+
     def test_may_be_new_or_gone(self) -> None:
         before, after = [part("etl.f", "1"), part("etl.g", "2")], [part("etl.f", "1"), part("etl.h", "3")]
         assert [str(one) for one in code_differences(before, after)] == ["code.etl.h added", "code.etl.g removed"]

@@ -7,6 +7,7 @@ from typing import Any
 from typing_extensions import assert_type
 
 from kept import State, allow_failure, flow, tags, task, transaction, unmapped
+from kept.engine.explain import Explanation
 from kept.futures import (
     KeptFuture,
     KeptFutureList,
@@ -88,6 +89,12 @@ def everyone(names: list[str]) -> float:
     assert_type(customer.submit("a").result(), float)
     assert_type(customer.submit("a", return_state=True), State[float])
     return sum(customer.map(names).result())
+
+
+async def explained() -> None:
+    assert_type(size.explain("a", unit=2), Explanation)
+    assert_type(await customer.aexplain("a"), Explanation)
+    size.explain(1)  # type: ignore
 
 
 def in_the_background() -> None:

@@ -19,6 +19,7 @@ from kept.engine.explaining import kept_results
 from kept.engine.plan import ago
 from kept.exceptions import ConfigurationError
 from kept.fingerprint.code import CodeIdentity, code_identity
+from kept.history.code import shown
 from kept.settings import get_current_settings
 
 _MOST = 100_000
@@ -58,7 +59,7 @@ def _accepted(found: Any, path: Path, accepted: Sequence[Accepted], reason: str)
     rows = [f"{name}: what was kept {ago(max(0.0, time.time() - before.at))} in {before.who} stays valid; see {path}."]
     for one, part in zip(new, changed, strict=True):
         kept_code = history.code(one.stands_for) if history else ()
-        rows += [f"  - {change}" for change in code_differences(kept_code, codes[part].parts)]
+        rows += [f"  - {change}" for change in code_differences(kept_code, [*map(shown, codes[part].parts)])]
     return "\n".join(rows)
 
 

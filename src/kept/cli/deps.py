@@ -9,6 +9,7 @@ import typer
 
 from kept.cli.finding import WORD, find
 from kept.fingerprint.code import CodeIdentity, CodePart, code_identity
+from kept.history.code import shown
 
 
 def deps(
@@ -26,20 +27,20 @@ def deps(
 
 def _tree(identity: CodeIdentity) -> Iterator[str]:
     """The parts, each under what reaches it first; what it reaches in its turn is shown once."""
-    by_name = {part.name: part for part in identity.parts}
-    shown: set[str] = set()
+    by_name = {part.name: shown(part) for part in identity.parts}
+    above: set[str] = set()
 
     def rows(part: CodePart, first: str, rest: str) -> Iterator[str]:
-        again = part.name in shown and part.reaches
+        again = part.name in above and part.reaches
         yield f"{first}{_said(part)}{' (see above)' if again else ''}"
         below = [] if again else [by_name[name] for name in part.reaches if name in by_name]
-        shown.add(part.name)
+        above.add(part.name)
         for child in below:
             is_last = child is below[-1]
             yield from rows(child, f"{rest}{'└─ ' if is_last else '├─ '}", f"{rest}{'   ' if is_last else '│  '}")
 
     if identity.parts:
-        yield from rows(identity.parts[0], "", "")
+        yield from rows(by_name[identity.parts[0].name], "", "")
 
 
 def _said(part: CodePart) -> str:

@@ -224,7 +224,7 @@ def code_differences(before: Sequence[CodePart], after: Sequence[CodePart]) -> l
 
 def _changed(old: CodePart, new: CodePart) -> Difference:
     is_value = new.kind in _VALUES and old.kind in _VALUES
-    texts = (old.text, new.text) if is_value else ("", "")
+    texts = (old.text, new.text) if is_value and old.text != new.text else ("", "")
     diff = "" if is_value else diff_of(bare_source(old.text), bare_source(new.text))
     return Difference(f"code.{new.name}", "changed", *texts, where=new.where, diff=diff)
 

@@ -14,8 +14,7 @@ from kept.engine.explain import NOT_KEPT, CodeOf, Explanation, Kept, compared, n
 from kept.engine.plan import Bypass, Hit, Run, kept_by_another
 from kept.exceptions import KeptException, StoreError
 from kept.fingerprint.code import CodeIdentity, CodePart, code_identity
-from kept.history import RunRecord
-from kept.history.reading import code_part
+from kept.history import RunRecord, code
 from kept.results import Origin
 from kept.store.entry import Entry, Miss
 from kept.utilities.remembered import remembered
@@ -162,7 +161,7 @@ def code_source(history: History | None, store: ResultStore | None, fn: Any = No
 
     def code_of(digest: str) -> Sequence[CodePart]:
         if fn is not None and (identity := code_identity(fn)).digest == digest:
-            return identity.parts
+            return [code.shown(part) for part in identity.parts]
         with contextlib.suppress(StoreError):
             if history is not None and (known := history.code(digest)):
                 return known
@@ -178,7 +177,7 @@ def leave_code(store: ResultStore, identities: Iterable[CodeIdentity], task: str
         StoreError: it can't be written.
         SerializationError: the store accepts no such thing.
     """
-    store.publish([store.pack(json.dumps(one.parts), _CODE + one.digest, origin=Origin(task)) for one in identities])
+    store.publish([store.pack(code.written(one.parts), _CODE + one.digest, origin=Origin(task)) for one in identities])
 
 
 def _left_in(store: ResultStore | None, digest: str) -> Sequence[CodePart]:
@@ -187,5 +186,5 @@ def _left_in(store: ResultStore | None, digest: str) -> Sequence[CodePart]:
     with contextlib.suppress(KeptException, ValueError, TypeError):  # what others left may be anything
         entry = store.lookup(_CODE + digest)
         text = entry if isinstance(entry, Miss) else store.fetch(entry)
-        return () if isinstance(text, Miss) else [code_part(*fields) for fields in json.loads(text)]
+        return () if isinstance(text, Miss) else code.read(text)
     return ()

@@ -8,6 +8,7 @@ from typing import Any
 from zlib import decompress
 
 from kept.fingerprint.code import CodePart
+from kept.history import code
 from kept.history.records import RunRecord
 from kept.store.database import Database
 from kept.utilities.sql import named_queries
@@ -57,16 +58,10 @@ class History:
     def code(self, digest: str) -> tuple[CodePart, ...]:
         """What a code digest stands for; nothing if that was never recorded here."""
         rows = self._database.fetch_all(SQL["code"], (digest,))
-        return tuple(code_part(*fields) for fields in json.loads(decompress(rows[0][0]))) if rows else ()
+        return code.read(decompress(rows[0][0])) if rows else ()
 
     def _runs(self, query: str, *parameters: Any) -> list[RunRecord]:
         return [_record(RunRecord(*row)) for row in self._database.fetch_all(SQL[query], parameters)]
-
-
-def code_part(*fields: Any) -> CodePart:
-    """A part as JSON gives it back."""
-    *others, reaches = fields
-    return CodePart._make((*others, tuple(reaches)))
 
 
 def _record(run: RunRecord) -> RunRecord:

@@ -8,12 +8,12 @@ import logging
 import threading
 import weakref
 from collections import deque
-from collections.abc import Sequence
 from pathlib import Path
 from zlib import compress
 
 from kept.exceptions import StoreError
-from kept.fingerprint.code import CodeIdentity, CodePart
+from kept.fingerprint.code import CodeIdentity
+from kept.history import code
 from kept.history.reading import SQL, History
 from kept.history.records import RunRecord
 from kept.store.database import Database
@@ -125,13 +125,13 @@ class SqliteRecorder:
 
 def _code_rows(identity: CodeIdentity) -> list[tuple[str, bytes]]:
     try:
-        return [(identity.digest, compress(_as_json(identity.parts).encode()))]
+        return [(identity.digest, compress(code.written(identity.parts).encode()))]
     except Exception as error:  # the parts show objects of the user's, whose repr may raise anything
         _log.debug("What code %s stands for can't be recorded: %r", identity.digest, error)
         return []
 
 
-def _as_json(batch: Sequence[RunRecord | CodePart]) -> str:
+def _as_json(batch: list[RunRecord]) -> str:
     # Half a character, as in the name of a file that is no Unicode, could be written but not be read again.
     text = json.dumps(batch, ensure_ascii=False, default=str)
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -14,6 +14,9 @@ _SECRET = re.compile(
     r"(?i)passw|passphrase|pwd|secret|token|credential|private|api_?key|access_?key|"
     r"(?:^|[^a-z])(?:key|auth|pin|dsn|cookie)s?(?:$|[^a-z])"
 )
+_NAMED_STRING = re.compile(r"""(([A-Za-z_]\w*)['"]?\]?(?:\s*:[^=\n'"]*)?\s*[=:]\s*[bru]{0,2}(['"]))[^'"\n]*(['"])""")
+"""A string after a name and `=` or `:`, perhaps with an annotation between them."""
+_PASSWORD_IN_URL = re.compile(r"(://[^\s/@:'\"]*:)[^\s/@'\"]+@")
 _ATOMS = frozenset({type(None), bool, float, complex})
 _SEQUENCES = frozenset({list, tuple, set})
 
@@ -26,7 +29,7 @@ def remembered(arguments: Mapping[str, Any], parts: Mapping[str, str]) -> dict[s
     """
     texts = {}
     for name, value in arguments.items():
-        if "inputs." + name in parts and not _looks_secret(name) and _left(value, _LIMIT) >= 0:
+        if "inputs." + name in parts and not looks_secret(name) and _left(value, _LIMIT) >= 0:
             text = repr(value)
             if len(text) <= _LIMIT:
                 texts[name] = text
@@ -42,8 +45,24 @@ def recalled(text: str) -> Any:
 
 
 @lru_cache(maxsize=1000)
-def _looks_secret(name: str) -> bool:
+def looks_secret(name: str) -> bool:
+    """Whether what has this name is likely to be a secret."""
     return _SECRET.search(name) is not None
+
+
+def masked(text: str) -> str:
+    """Source, or the text of a value, without the strings that look secret by the names before them.
+
+    >>> masked("connect('db', password='hush', user='ada')")
+    "connect('db', password='********', user='ada')"
+    """
+
+    def hidden(found: re.Match[str]) -> str:
+        # In code a bare `key` is what to sort or look up by.
+        is_secret = found[2] != "key" and looks_secret(found[2])
+        return f"{found[1]}********{found[4]}" if is_secret else found[0]
+
+    return _PASSWORD_IN_URL.sub(r"\1********@", _NAMED_STRING.sub(hidden, text))
 
 
 def _left(value: Any, room: int) -> int:
@@ -58,7 +77,7 @@ def _left(value: Any, room: int) -> int:
     if kind is bytes:
         return room - len(value) - 3
     if kind is dict:
-        if len(value) > room or any(key.__class__ is str and _looks_secret(key) for key in value):
+        if len(value) > room or any(key.__class__ is str and looks_secret(key) for key in value):
             return -1
         value = [thing for pair in value.items() for thing in pair]
     elif kind not in _SEQUENCES:
