@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kept import flow, task
-from kept.cache_policies import INPUTS, NO_CACHE, RUN_ID, TASK_SOURCE
+from kept.cache_policies import INPUTS, NO_CACHE, PURE, RUN_ID, TASK_SOURCE
 from kept.exceptions import ParameterBindError, ValidationError
 from kept.filesystems import LocalFileSystem
 from kept.history import close_recorders, open_recorder
@@ -286,3 +286,50 @@ def test_an_element_of_a_map_is_compared_with_the_last_run_and_not_with_others_o
     second = [line for line in explained() if line.startswith("MISS")][2:]
     assert len(second) == 3
     assert all(line.endswith("run 'first'") for line in second)
+
+
+class TestCodeIsLeftForOthers:
+    def test_once_beside_the_first_result_and_at_no_cost_to_others(self) -> None:
+        files = Files()
+        pure = train.with_options(cache_policy=PURE, result_storage=files)
+        pure(1)
+        assert [path.startswith("code-") for path in files.written] == [False, True]
+        pure(2)
+        pure(2)
+        assert [path.startswith("code-") for path in files.written] == [False, True, False]
+        assert not any(path.startswith("code-") for path in files.read)
+
+    def test_and_a_store_that_does_not_take_it_disturbs_nothing(self, log: Lines) -> None:
+        class Picky(Files):
+            def write_path(self, path: str, content: bytes) -> None:
+                if path.startswith("code-"):
+                    raise OSError("no room")
+                super().write_path(path, content)
+
+        pure = train.with_options(cache_policy=PURE, result_storage=Picky())
+        assert [pure(1), pure(1)] == [1, 1]
+        assert ran == [1]
+        assert not log.having("ERROR")
+
+    def test_and_not_in_a_store_that_nobody_else_reads(self, home: Path) -> None:
+        train.with_options(cache_policy=PURE)(1)
+        assert not any(entry.key.startswith("code-") for entry in open_store(home / "storage").entries.scan())
+
+
+class Files:
+    """A file system of the user's own, in memory, that notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.content: dict[str, bytes] = {}
+        self.read: list[str] = []
+        self.written: list[str] = []
+
+    def read_path(self, path: str) -> bytes:
+        self.read.append(path)
+        if path not in self.content:
+            raise FileNotFoundError(path)
+        return self.content[path]
+
+    def write_path(self, path: str, content: bytes) -> None:
+        self.written.append(path)
+        self.content[path] = content

@@ -177,14 +177,19 @@ def leave_code(store: ResultStore, identities: Iterable[CodeIdentity], task: str
         StoreError: it can't be written.
         SerializationError: the store accepts no such thing.
     """
-    store.publish([store.pack(code.written(one.parts), _CODE + one.digest, origin=Origin(task)) for one in identities])
+    texts = {_code_key(one.digest): code.written(one.parts) for one in identities}
+    store.publish([store.pack(text, key, origin=Origin(task)) for key, text in texts.items()])
+
+
+def _code_key(digest: str) -> str:
+    return _CODE + digest.rpartition(":")[2]
 
 
 def _left_in(store: ResultStore | None, digest: str) -> Sequence[CodePart]:
     if store is None:
         return ()
     with contextlib.suppress(KeptException, ValueError, TypeError):  # what others left may be anything
-        entry = store.lookup(_CODE + digest)
+        entry = store.lookup(_code_key(digest))
         text = entry if isinstance(entry, Miss) else store.fetch(entry)
         return () if isinstance(text, Miss) else code.read(text)
     return ()
