@@ -147,6 +147,16 @@ class TestExplain:
         assert train.explain(1).decision == "HIT"
         assert [str(one) for one in train.explain(2).differences] == ["inputs.cfg changed"]
 
+    def test_leaves_the_warning_about_shared_results_to_the_run(self, log: Lines) -> None:
+        @task(cache_policy=INPUTS)
+        def other(cfg: Any, seed: int = 0) -> None: ...
+
+        train(1)
+        other.explain(1)
+        assert not log.having("WARNING")
+        other(1)
+        assert log.having("WARNING", "kept by another task")
+
     def test_takes_futures_and_states(self) -> None:
         @flow
         def f() -> Any:

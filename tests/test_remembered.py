@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from kept.utilities.remembered import masked, recalled, remembered
 
@@ -47,6 +48,32 @@ def test_a_container_that_holds_itself_is_not_remembered() -> None:
 @pytest.mark.parametrize("value", [object(), SecretStr("hush"), [SecretStr("hush")], range(3), type], ids=repr)
 def test_other_objects_are_not_remembered(value: Any) -> None:
     assert told(value) is None
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    lr: float = 0.1
+    layers: tuple[int, ...] = (3, 4)
+
+
+class Model(BaseModel):
+    lr: float = 0.1
+
+
+class Login(BaseModel):
+    user: str = "ada"
+    password: str = "hush"
+
+
+class Key(BaseModel):
+    value: SecretStr = SecretStr("hush")
+
+
+def test_small_dataclasses_and_models_are_remembered_by_their_fields() -> None:
+    assert told(Config()) == "{'.lr': 0.1, '.layers': (3, 4)}"
+    assert told(Model()) == "{'.lr': 0.1}"
+    assert told(Login()) is told(Key()) is None
+    assert told([Config()]) is None
 
 
 @pytest.mark.parametrize("name", "password DB_PASSWORD secret auth_token key api_key apiKey keys credentials".split())

@@ -239,15 +239,20 @@ def _one_sided(part: CodePart, how: str) -> Difference:
 def _value_differences(path: str, old: Any, new: Any) -> list[Difference]:
     """The places at which two plain values differ."""
     if type(old) is type(new) and isinstance(old, dict):
-        changed = [_value_differences(f"{path}[{key!r}]", old[key], new[key]) for key in new if key in old]
-        added = [Difference(f"{path}[{key!r}]", "added", new=repr(new[key])) for key in new if key not in old]
-        removed = [Difference(f"{path}[{key!r}]", "removed", old=repr(old[key])) for key in old if key not in new]
+        changed = [_value_differences(_step(path, key), old[key], new[key]) for key in new if key in old]
+        added = [Difference(_step(path, key), "added", new=repr(new[key])) for key in new if key not in old]
+        removed = [Difference(_step(path, key), "removed", old=repr(old[key])) for key in old if key not in new]
         return [one for found in (*changed, added, removed) for one in found]
     if type(old) is type(new) and isinstance(old, (list, tuple)) and len(old) == len(new):
         pairs = zip(old, new, strict=True)
-        return [one for at, pair in enumerate(pairs) for one in _value_differences(f"{path}[{at}]", *pair)]
+        return [one for at, pair in enumerate(pairs) for one in _value_differences(_step(path, at), *pair)]
     texts = repr(old), repr(new)
     return [Difference(path, "changed", *texts)] if texts[0] != texts[1] else []
+
+
+def _step(path: str, key: Any) -> str:
+    """The way to an element, or to a field, which is remembered with its dot."""
+    return f"{path}{key}" if isinstance(key, str) and key.startswith(".") else f"{path}[{key!r}]"
 
 
 def seconds(length: float) -> str:

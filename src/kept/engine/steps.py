@@ -44,7 +44,7 @@ from kept.utilities.handles import can_hold_handles, find_handles
 from kept.utilities.remembered import remembered
 from kept.utilities.tracebacks import shown
 
-_CODE_PARTS = ("task_source", "code.", "flow")
+_CODE_PARTS = ("task_source", "code", "version", "flow")
 # How a miss begins that the user should hear of: there is something under the key, or there may be.
 _TROUBLE = (
     "the store can't be read",
@@ -433,7 +433,7 @@ class RunSteps:
                 return self._miss(f"{decision.reason}, and an argument can't be copied for the background")
             self.note("renewed in the background")
             message = f"Stale: {self.decision.reason}"
-        if entry.task != self.spec.key:
+        if entry.task != self.spec.key and not self.silent:
             self._warn_of_sharing(entry)
         self.saved = entry.seconds
         if self.log.isEnabledFor(self.rules.explained):

@@ -14,22 +14,33 @@ _SECRET = re.compile(
     r"(?i)passw|passphrase|pwd|secret|token|credential|private|api_?key|access_?key|"
     r"(?:^|[^a-z])(?:key|auth|pin|dsn|cookie)s?(?:$|[^a-z])"
 )
-_NAMED_STRING = re.compile(r"""(([A-Za-z_]\w*)['"]?\]?(?:\s*:[^=\n'"]*)?\s*[=:]\s*[bru]{0,2}(['"]))[^'"\n]*(['"])""")
+# Bounded, so that the longest line of a table takes no time.
+_NAMED_STRING = re.compile(
+    r"""(\b([A-Za-z_]\w{0,60})\b['"]?\]?(?:\s{0,9}:[^=\n'"]{0,60})?\s{0,9}[=:]\s{0,9}[bru]{0,2}(['"]))[^'"\n]*(['"])"""
+)
 """A string after a name and `=` or `:`, perhaps with an annotation between them."""
-_PASSWORD_IN_URL = re.compile(r"(://[^\s/@:'\"]*:)[^\s/@'\"]+@")
+_PASSWORD_IN_URL = re.compile(r"(://[^\s/@:'\"]{0,99}:)[^\s/@'\"]{1,99}@")
 _ATOMS = frozenset({type(None), bool, float, complex})
 _SEQUENCES = frozenset({list, tuple, set})
+_BUILT_IN = _ATOMS | _SEQUENCES | {int, str, bytes, dict}
+_WITH_FIELDS = ("__dataclass_fields__", "__pydantic_fields__", "__attrs_attrs__")
 
 
 def remembered(arguments: Mapping[str, Any], parts: Mapping[str, str]) -> dict[str, str] | None:
     """The small plain arguments among those that are parts of a key, as literals of Python; None if there are none.
+
+    A dataclass, or a class like it, is a dict of its fields, each with a dot before its name.
 
     >>> remembered({"day": "monday", "token": "a1", "debug": True}, {"inputs.day": "b3:5f", "inputs.token": "b3:77"})
     {'day': "'monday'"}
     """
     texts = {}
     for name, value in arguments.items():
-        if "inputs." + name in parts and not looks_secret(name) and _left(value, _LIMIT) >= 0:
+        if "inputs." + name not in parts or looks_secret(name):
+            continue
+        if value.__class__ not in _BUILT_IN and any(hasattr(type(value), mark) for mark in _WITH_FIELDS):
+            value = {f".{field}": content for field, content in getattr(value, "__dict__", {}).items()}
+        if _left(value, _LIMIT) >= 0:
             text = repr(value)
             if len(text) <= _LIMIT:
                 texts[name] = text
