@@ -20,9 +20,9 @@ only before, `+ ` if only after. A file that has no line is not there.
       def step(x):
           return RATE * x
 
-The title ends with the decision: `reruns` or `hits`. The task under test is `step` in `job.py`. A bare `@task` caches by
-CODE if the function takes nothing, else by PURE, and what must be imported for it is put at the top. Lines before the
-first file are options, of which each may differ before and after:
+The title ends with the decision: `reruns` or `hits`. The task under test is `step` in `job.py`. A bare `@task` caches
+by CODE if the function takes nothing, else by PURE, and what must be imported for it is put at the top. Lines before
+the first file are options, of which each may differ before and after:
 
     call: step(2)              what is called in the namespace of job.py; default: step()
     run: python -m pkg.job     in a process of its own, as typed; default: import job; import pkg.job
@@ -32,6 +32,6 @@ first file are options, of which each may differ before and after:
     dist: fake-lib 1.0 fakelib.py      an installed distribution and its file or folder in site-packages
     editable: mylib 1.0 src            one that is installed from a folder of the project
 
-Files with special names: `cell 1` is a cell of a notebook, `between` is run as one between two calls in the same process,
-`lib.zip/helper.py` lies in a zip file, `helper.pyc` is the bytecode of the text shown, without its source.
+Files with special names: `cell 1` is a cell of a notebook, `between` is run as one between two calls in the same
+process, `lib.zip/helper.py` lies in a zip file, `helper.pyc` is the bytecode of the text shown, without its source.
 """

@@ -1,4 +1,4 @@
-"""Runs the step of a project and sees whether its body ran. Knows nothing of kept, so that others can be asked the same.
+"""Runs the step of a project and sees whether its body ran. It knows nothing of kept, so others can be asked, too.
 
 python probe.py kept numpy     imports these, then forks a process for each line of JSON that it reads, and
                                answers with a line

@@ -1,4 +1,4 @@
-"""Each case of the corpus: a step reruns if the edit could change what it returns, and only then; nothing is ever stale."""
+"""Each case of the corpus: a step reruns if the edit could change what it returns, and only then. Nothing is stale."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Dress(NamedTuple):
             return text
         text = re.sub(r"@task\n(?=\s*(async )?def \w+\(\))", f"{self.without_arguments}\n", text)
         text = re.sub(r"@task\n", f"{self.with_arguments}\n", text)
-        future = re.match(r"from __future__ .*\n", text)
+        future = re.match(r"(#.*\n|\n)*from __future__ .*\n", text)
         return (future[0] if future else "") + self.head + text[future.end() if future else 0 :]
 
 
