@@ -20,7 +20,6 @@ import time
 from pathlib import Path
 
 from kept.fingerprint.code import code_identity
-
 from tests.invalidation.programs import Program, edited, random_program, retouched
 
 

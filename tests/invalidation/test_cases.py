@@ -15,6 +15,8 @@ from tests.invalidation.writing import Call, Prober, Workshop, prober_of_kept, r
 CASES = all_cases()
 CALL = ["call"]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def probers() -> Iterator[tuple[Prober, Prober]]:

@@ -126,7 +126,7 @@ class Workshop:
         cwd.mkdir(parents=True, exist_ok=True)
         return {
             "command": command[1:] if command[0] == "python" else [],
-            "module": command[-1],
+            "module": _script(command).removesuffix(".py").replace("/", "."),
             "cwd": str(cwd),
             "path": [str(root), *(str(root / name) for name in sorted(_zips(files)))],
             "site": [str(root / "site-packages")] if (root / "site-packages").exists() else [],
@@ -183,6 +183,8 @@ def _zips(files: dict[str, str]) -> set[str]:
 
 def _script(command: list[str]) -> str:
     """The file that a command runs."""
+    if command[0] == "import":
+        return command[1].replace(".", "/") + ".py"
     return command[2].replace(".", "/") + ".py" if command[1] == "-m" else command[1].removeprefix("../")
 
 
