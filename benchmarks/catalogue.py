@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 NUMPY = "numpy==2.2.6"  # the newest that runs on each Python from 3.10 to 3.13
+CASES_IMPORT = ("pydantic", "cloudpickle")
+"""What the edited projects of `invalidation.py` import besides."""
 # The newest fastapi that pip resolves for it breaks its server.
 PREFECT = ("prefect==3.8.8", "fastapi==0.141.1")
 SWIFT = ("swift==2.38.3",)
@@ -19,12 +21,16 @@ PEERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "prefect": (*PREFECT, NUMPY),
         # Of its own: what Prefect finds installed it loads, which the other must not pay for.
         "prefect-aws": (*PREFECT, "prefect-aws==0.7.12", NUMPY),
-        "joblib": ("joblib==1.6.0", NUMPY),
+        "joblib": ("joblib==1.6.0", NUMPY, *CASES_IMPORT),
         "diskcache": ("diskcache==5.6.3", NUMPY),
+        # Only `invalidation.py` asks these two.
+        "charmonium": ("charmonium.cache==1.4.1", NUMPY, *CASES_IMPORT),
+        "redun": ("redun==0.44.1", NUMPY, *CASES_IMPORT),
     }
 )
 VERSIONS_SHOWN = (
-    "kept", "blake3", "obstore", "redis", "prefect", "fastapi", "prefect-aws", "boto3", "joblib", "diskcache", "numpy",
+    "kept", "blake3", "obstore", "redis", "prefect", "fastapi", "prefect-aws", "boto3", "joblib", "diskcache",
+    "charmonium.cache", "redun", "numpy",
 )  # fmt: skip
 
 MB100 = 100_000_000

@@ -52,7 +52,7 @@ def all_found(prober: Prober) -> dict[str, str]:
 def main() -> int:
     prober = prober_of_kept(PYTHONHASHSEED="5")
     digests = all_found(prober)
-    prober.end()
+    prober.close()
     if "--pin" in sys.argv:
         GOLDEN.write_text("".join(f"{digest}  {name}\n" for name, digest in digests.items()), "utf-8")
         return 0

@@ -25,7 +25,7 @@ def probers() -> Iterator[tuple[Prober, Prober]]:
     both = [prober_of_kept(PYTHONHASHSEED=seed, PYTHONPATH=path) for seed in ("1", "2")]
     yield both[0], both[1]
     for prober in both:
-        prober.end()
+        prober.close()
 
 
 def test_there_are_as_many_cases_as_promised_about_half_of_them_reruns() -> None:

@@ -26,8 +26,8 @@ class Dress(NamedTuple):
 
     head: str
     """The lines at the top of each file that has tasks."""
-    without_arguments: str
-    with_arguments: str
+    without_arguments: str = "@task"
+    with_arguments: str = "@task"
 
     def dressed(self, text: str) -> str:
         """The text of a file with its tasks as this system has them."""
@@ -96,7 +96,7 @@ class Prober:
         )
         return {"error": done.stderr} if done.returncode else json.loads(done.stdout.splitlines()[-1])
 
-    def end(self) -> None:
+    def close(self) -> None:
         assert self._process.stdin and self._process.stdout
         self._process.stdin.close()
         self._process.wait(60)
