@@ -4,8 +4,8 @@
     python benchmarks/invalidation.py --systems kept,joblib    some
 
 Each edited project is run before and after the edit, in processes of their own. The same files are given to all, but
-for the lines that import a decorator and the decorator itself. Where a system could not run the task, before the edit or
-after it, it neither noticed the edit nor spared a rerun; such cases are counted in a column of their own.
+for the lines that import a decorator and the decorator itself. Where a system could not run the task, before the edit
+or after it, it neither noticed the edit nor spared a rerun; such cases are counted in a column of their own.
 """
 
 from __future__ import annotations
@@ -50,9 +50,11 @@ SYSTEMS = {
         ("joblib",),
     ),
     "charmonium": System(
-        "charmonium.cache",
+        "charmonium.cache, `assume_purity=False`",
         Dress(
             f"{_FLOWLESS}from charmonium.cache import DirObjStore, MemoizedGroup, memoize\n"
+            # Its default follows no globals, which would make it blind to all that this is about.
+            "from charmonium.cache.memoize import DEFAULT_FREEZE_CONFIG\nDEFAULT_FREEZE_CONFIG.assume_purity = False\n"
             f"task = memoize(group=MemoizedGroup(obj_store=DirObjStore(os.environ['{STORE}']), temporary=False, "
             "fine_grain_persistence=True))\n"
         ),
