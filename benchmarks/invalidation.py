@@ -1,6 +1,6 @@
 """Put the corpus of edits, `tests/invalidation/cases`, to kept and to its peers: what is noticed, what is needless.
 
-    python benchmarks/invalidation.py                          all; Prefect on each fifth case, as it is slow
+    python benchmarks/invalidation.py                          all; redun and Prefect, being slow, on each fifth case
     python benchmarks/invalidation.py --systems kept,joblib    some
 
 Each edited project is run before and after the edit, in processes of their own. The same files are given to all, but
@@ -63,13 +63,14 @@ SYSTEMS = {
     "redun": System(
         "redun",
         Dress(
-            f"{_FLOWLESS}import redun\nfrom redun.config import Config\n"
+            f"{_FLOWLESS}import logging\nimport redun\nfrom redun.config import Config\n"
             f"address = 'sqlite:///' + os.environ['{STORE}'] + '.db'\n"
             "scheduler = redun.Scheduler(config=Config({'backend': {'db_uri': address}}))\nscheduler.load()\n"
-            "task = redun.task(namespace='cases')\n"
+            "task = redun.task(namespace='cases')\nlogging.getLogger('redun').setLevel('ERROR')\n"
         ),
         ("redun",),
         call="scheduler.run({})",
+        every=5,
     ),
     "prefect": System(
         "Prefect, `INPUTS + TASK_SOURCE`",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import multiprocessing
 import random
 import shutil
 import sys
@@ -72,17 +73,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Edit random programs and compare which tasks notice it.")
     parser.add_argument("count", type=int, nargs="?", default=10_000)
     parser.add_argument("--first", type=int, default=0, help="the number of the first program, which is its seed")
+    parser.add_argument("--jobs", type=int, help="processes at once (default: one for each processor)")
     options = parser.parse_args()
     start, failures = time.perf_counter(), 0
-    for number in range(options.first, options.first + options.count):
-        folder = Path(tempfile.mkdtemp(prefix="kept-fuzz-"))
-        complaints = wrong(number, folder)
-        print("".join(f"{complaint}; see {folder}\n" for complaint in complaints), end="", flush=True)
-        failures += bool(complaints)
-        if not complaints:
-            shutil.rmtree(folder)
+    numbers = range(options.first, options.first + options.count)
+    hundreds = [numbers[index : index + 100] for index in range(0, options.count, 100)]
+    # What was imported is never given up again, so each process does a hundred only.
+    with multiprocessing.get_context("spawn").Pool(options.jobs, maxtasksperchild=1) as pool:
+        for complaints in pool.imap(_all_wrong, hundreds, chunksize=1):
+            print("".join(f"{complaint}\n" for complaint in complaints), end="", flush=True)
+            failures += len(complaints)
     print(f"{options.count} programs, {failures} of them wrong, {time.perf_counter() - start:.0f} s")
     return int(bool(failures))
+
+
+def _all_wrong(numbers: range) -> list[str]:
+    """What is wrong with each of these programs, a text for each one, with the folder that still has it."""
+    found = []
+    for number in numbers:
+        folder = Path(tempfile.mkdtemp(prefix="kept-fuzz-"))
+        complaints = wrong(number, folder)
+        if complaints:
+            found.append(f"{'; '.join(complaints)}: see {folder}")
+        else:
+            shutil.rmtree(folder)
+    return found
 
 
 if __name__ == "__main__":
