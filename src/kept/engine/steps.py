@@ -428,7 +428,7 @@ class RunSteps:
 
     def _hit(self, entry: Entry, kept: KeptResult) -> State[Any] | None:
         decision, message = self.decision, None
-        if isinstance(decision, Hit) and decision.stale:
+        if isinstance(decision, Hit) and decision.stale and not self.silent:
             if not renew(self):
                 return self._miss(f"{decision.reason}, and an argument can't be copied for the background")
             self.note("renewed in the background")
