@@ -141,6 +141,14 @@ class TestWhy:
         assert hit["saved"] > 0
         assert f"in run {before!r}, which took" in project.kept("why").out
 
+    def test_says_of_a_hit_in_a_store_of_its_own_who_computed_it(self, project: Project) -> None:
+        project.edit(
+            "@task(cache_policy=INPUTS + CODE)", "@task(cache_policy=INPUTS + CODE, result_storage='./elsewhere')"
+        )
+        before = name_of(project.run("0.1"))
+        project.run("0.1")
+        assert project.why()[0]["nearest"]["flow_run"] == before
+
     def test_folds_runs_that_missed_for_the_same_reason(self, project: Project) -> None:
         project.edit('clean("monday", {"lr": lr})', 'clean.map(["monday"] * 5, [{"lr": lr + n} for n in range(5)])[0]')
         project.run("0.1")

@@ -22,7 +22,7 @@ def plan(
     flow: Annotated[str, typer.Argument(metavar="FLOW", help=f"A flow: {WORD}.", show_default=False)],
     parameters: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME=VALUE]...", help="Its parameters, as JSON or text.", show_default=False),
+        typer.Argument(metavar="NAME=VALUE", help="Its parameters, as JSON or text.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:

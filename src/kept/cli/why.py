@@ -22,7 +22,7 @@ def why(
     run: Annotated[
         str | None,
         typer.Argument(
-            metavar="[RUN|KEY]",
+            metavar="RUN|KEY",
             help="The name, id or key of a run, or how one begins; the last run by default.",
             show_default=False,
         ),

@@ -146,14 +146,20 @@ def _of_record(run: RunRecord) -> Kept:
 
 
 def _origin(record: RunRecord, history: History, store: ResultStore) -> Kept | None:
-    """Who kept what a hit of the past used."""
-    kept = history.kept_under(record.of, record.key, record.started)
-    if kept is not None:
-        return _of_record(kept)
-    with contextlib.suppress(KeptException):
-        entry = store.lookup(record.key or "")
-        return kept_of(entry) if isinstance(entry, Entry) else None
-    return None
+    """Who kept what a hit of the past used. A store that is near answers at once, the history looks through a step."""
+
+    def in_store() -> Kept | None:
+        with contextlib.suppress(KeptException):
+            entry = store.lookup(record.key or "")
+            if isinstance(entry, Entry) and entry.created <= record.started:
+                return kept_of(entry)
+        return None
+
+    def in_history() -> Kept | None:
+        kept = history.kept_under(record.of, record.key, record.started)
+        return None if kept is None else _of_record(kept)
+
+    return in_history() or in_store() if store.slow else in_store() or in_history()
 
 
 def code_source(history: History | None, store: ResultStore | None, fn: Any = None) -> CodeOf:
