@@ -3,7 +3,6 @@
 A policy computes named *parts*; the key is the digest of the parts. A key function, and a policy of the user's
 own, gives the key itself, which is then used verbatim, unless it is one policy among several in a sum.
 
-    CODE = Code()
     DEFAULT = INPUTS + TASK_SOURCE + RUN_ID
     PURE = INPUTS + CODE
     INPUTS + FILES("conf/*.yaml") + ENV("MODEL") + PACKAGES("torch")
@@ -302,13 +301,14 @@ class Code(_PartsPolicy):
         if call.task_ctx is None:
             return None
         owner = getattr(call.task_ctx, "task", None) or call.task_ctx.flow
-        if owner.version is not None:
-            parts = {"version": owner.version}
+        said = owner.spec.options.version  # a flow has a version also if nobody said one
+        if said is not None:
+            parts = {"version": said}
         else:
             parts = code_identity(owner.fn).key_parts.copy()
         for kind in classes_among([value for name, value in call.inputs.items() if name not in call.ignored]):
-            for name, part in code_identity(kind).key_parts.items():
-                parts[f"code.{kind.__qualname__}" if name == "code" else name] = part
+            digest, *installed = code_identity(kind).key_parts.items()
+            _add_parts(parts, {f"code.{kind.__qualname__}": digest[1], **dict(installed)})
         if self.python:
             parts["python"] = f"{sys.version_info[0]}.{sys.version_info[1]}"
         return parts
