@@ -17,7 +17,7 @@ import pytest
 
 from kept import flow, task
 from kept.cache_policies import INPUTS, NO_CACHE, TASK_SOURCE
-from kept.fingerprint.code import CodeIdentity, code_identity
+from kept.fingerprint import CodeIdentity, code_identity
 from kept.history import RunRecord, SqliteRecorder, open_recorder
 from kept.settings import KEPT_HISTORY_ENABLED, KEPT_TASKS_REFRESH_CACHE, temporary_settings
 from kept.states import Completed
@@ -380,7 +380,7 @@ PRELUDE = """
 import os
 from pathlib import Path
 from kept import flow, task
-from kept.fingerprint.code import CodeIdentity, code_identity
+from kept.fingerprint import CodeIdentity, code_identity
 from kept.history import open_recorder
 @task
 def step(n): return n

@@ -8,7 +8,7 @@ import pytest
 
 from kept.engine.code_changes import bare_source, diff_of
 from kept.engine.explain import Difference, Explanation, Kept, code_differences, compared, nearest_of
-from kept.fingerprint.code import CodePart
+from kept.fingerprint import CodePart
 
 HOUR = 3600.0
 

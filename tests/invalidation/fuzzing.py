@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from kept.fingerprint.code import code_identity
+from kept.fingerprint import code_identity
 from tests.invalidation.programs import Program, edited, random_program, retouched
 
 

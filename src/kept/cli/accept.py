@@ -18,7 +18,7 @@ from kept.engine.explain import Kept, code_differences
 from kept.engine.explaining import kept_results
 from kept.engine.plan import ago
 from kept.exceptions import ConfigurationError
-from kept.fingerprint.code import CodeIdentity, code_identity
+from kept.fingerprint import CodeIdentity, code_identity
 from kept.history.code import shown
 from kept.settings import get_current_settings
 

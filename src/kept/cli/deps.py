@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kept.cli.finding import WORD, find
-from kept.fingerprint.code import CodeIdentity, CodePart, code_identity
+from kept.fingerprint import CodeIdentity, CodePart, code_identity
 from kept.history.code import shown
 
 

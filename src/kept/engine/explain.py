@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from kept.engine.code_changes import bare_source, diff_of
 from kept.engine.plan import ago
-from kept.fingerprint.code import CodePart
+from kept.fingerprint import CodePart
 from kept.utilities.remembered import recalled
 
 CodeOf = Callable[[str], Sequence[CodePart]]

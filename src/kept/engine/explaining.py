@@ -13,7 +13,7 @@ from kept.context import flow_context_of
 from kept.engine.explain import NOT_KEPT, CodeOf, Explanation, Kept, compared, nearest_of
 from kept.engine.plan import Bypass, Hit, Run, kept_by_another
 from kept.exceptions import KeptException, StoreError
-from kept.fingerprint.code import CodeIdentity, CodePart, code_identity
+from kept.fingerprint import CodeIdentity, CodePart, code_identity
 from kept.history import RunRecord, code
 from kept.results import Origin
 from kept.store.entry import Entry, Miss

@@ -29,8 +29,7 @@ from kept.engine.renewal import renew
 from kept.engine.signals import catch_sigterm, crash_message, release_sigterm, undisturbed
 from kept.exceptions import CancelledRun, KeptException, LockLostError, MissingResult, SerializationError
 from kept.files import changed_file, note_files
-from kept.fingerprint import classes_among, code_identity
-from kept.fingerprint.code import CodeIdentity
+from kept.fingerprint import CodeIdentity, classes_among, code_identity
 from kept.history import RunRecord
 from kept.locking.memory import MemoryLockManager
 from kept.logging.loggers import log_run

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from kept.fingerprint.code import CodePart
+from kept.fingerprint import CodePart
 from kept.utilities.remembered import looks_secret, masked
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from zlib import decompress
 
-from kept.fingerprint.code import CodePart
+from kept.fingerprint import CodePart
 from kept.history import code
 from kept.history.records import RunRecord
 from kept.store.database import Database

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
-from kept.fingerprint.code import CodeIdentity
+from kept.fingerprint import CodeIdentity
 
 
 class RunRecord(NamedTuple):

@@ -12,7 +12,7 @@ from pathlib import Path
 from zlib import compress
 
 from kept.exceptions import StoreError
-from kept.fingerprint.code import CodeIdentity
+from kept.fingerprint import CodeIdentity
 from kept.history import code
 from kept.history.reading import SQL, History
 from kept.history.records import RunRecord
