@@ -22,9 +22,9 @@ def test_calls_come_in_the_order_of_their_times_on_a_thread_of_their_own() -> No
         if name == "last":
             done.set()
 
-    call_later(0.03, lambda: note("last"))
-    call_later(0.02, lambda: note("second"))
-    call_later(0.01, lambda: note("first"))
+    call_later(0.9, lambda: note("last"))  # so far apart that a pause between these lines turns no order round
+    call_later(0.5, lambda: note("second"))
+    call_later(0.1, lambda: note("first"))
     assert done.wait(30)
     assert calls == ["first", "second", "last"]
     assert names == {"kept-clock"}
