@@ -75,9 +75,10 @@ SYSTEMS = {
     "prefect": System(
         "Prefect, `INPUTS + TASK_SOURCE`",
         Dress(
-            "from prefect import flow, task\nfrom prefect.cache_policies import INPUTS, TASK_SOURCE\n",
-            "@task(cache_policy=INPUTS + TASK_SOURCE, persist_result=True)",
-            "@task(cache_policy=INPUTS + TASK_SOURCE, persist_result=True)",
+            "import os\nfrom prefect import flow, task\nfrom prefect.cache_policies import INPUTS, TASK_SOURCE\n"
+            f"policy = (INPUTS + TASK_SOURCE).configure(key_storage=os.environ['{STORE}'])\n",
+            "@task(cache_policy=policy, persist_result=True)",
+            "@task(cache_policy=policy, persist_result=True)",
         ),
         ("prefect",),
         every=5,
@@ -117,9 +118,9 @@ def _score(name: str, cases: list[Case], envs: Path, settings: dict[str, str], v
         for case in cases:
             with tempfile.TemporaryDirectory() as folder:
                 outcome = _outcome(case, system, prober, Path(folder))
-            score[outcome, case.reruns] += 1
+            score[outcome.partition(" ")[0], case.reruns] += 1
             if verbose:
-                print(f"{name}: {outcome} {case}", file=sys.stderr)
+                print(f"{name}: {case}: {outcome}", file=sys.stderr)
     return score
 
 
@@ -138,8 +139,8 @@ def _outcome(case: Case, system: System, prober: Prober, folder: Path) -> str:
         if not before.ran:
             return "failed"
         after = calls("after", *(["call", *between] if between else []), "call")[-1]
-    except Failed:
-        return "failed"
+    except Failed as failure:
+        return f"failed ({str(failure).strip().splitlines()[-1]})"
     return "ran" if after.ran else "hit"
 
 
