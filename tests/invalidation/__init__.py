@@ -32,6 +32,7 @@ the first file are options, of which each may differ before and after:
     dist: fake-lib 1.0 fakelib.py      an installed distribution and its file or folder in site-packages
     editable: mylib 1.0 src            one that is installed from a folder of the project
 
-Files with special names: `cell 1` is a cell of a notebook, `between` is run as one between two calls in the same
-process, `lib.zip/helper.py` lies in a zip file, `helper.pyc` is the bytecode of the text shown, without its source.
+Files with special names: `cell 1` is a cell of a notebook, `typed 1` was typed at the prompt of Python, where no source
+is left, `between` is run as a cell between two calls in the same process, `lib.zip/helper.py` lies in a zip file,
+`helper.pyc` is the bytecode of the text shown, without its source.
 """

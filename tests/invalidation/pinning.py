@@ -38,7 +38,9 @@ def found(case: Case, prober: Prober, folder: Path, place: str = "project") -> s
 def is_pinned(case: Case) -> bool:
     """Whether the code of a case is known by its source, not by bytecode, on each Python."""
     text = "\n".join([*case.before.files, *case.before.files.values()])
-    return not any(sign in text for sign in (".pyc\n", "exec(", "eval(", "cloudpickle", "double, other = lambda"))
+    return not any(
+        sign in text for sign in (".pyc\n", "typed ", "exec(", "eval(", "cloudpickle", "double, other = lambda")
+    )
 
 
 def all_found(prober: Prober) -> dict[str, str]:

@@ -60,6 +60,10 @@ def _load(work: dict[str, Any]) -> dict[str, Any]:
         module = sys.modules["__main__"] = types.ModuleType("__main__")
         for number, text in work["cells"]:
             _run_cell(number, text, vars(module))
+    elif work["typed"]:
+        module = sys.modules["__main__"] = types.ModuleType("__main__")
+        for text in work["typed"]:
+            exec(compile(text, "<stdin>", "exec", dont_inherit=True), vars(module))
     else:
         module = importlib.import_module(work["module"])
     return vars(module)

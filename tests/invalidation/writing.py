@@ -130,7 +130,8 @@ class Workshop:
             "cwd": str(cwd),
             "path": [str(root), *(str(root / name) for name in sorted(_zips(files)))],
             "site": [str(root / "site-packages")] if (root / "site-packages").exists() else [],
-            "cells": [[int(name[5:]), self.dress.dressed(text)] for name, text in _cells(version)],
+            "cells": [[number, self.dress.dressed(text)] for number, text in _numbered(version, "cell")],
+            "typed": [self.dress.dressed(text) for _, text in _numbered(version, "typed")],
             "call": version.option("call", "step()"),
             "body": version.option("body", "step"),
             "writes_bytecode": self.writes_bytecode,
@@ -170,11 +171,15 @@ def runs(work: dict[str, Any], home: Path, steps: list[str], environment: Mappin
 
 
 def _on_disk(version: Version) -> dict[str, str]:
-    return {name: text for name, text in version.files.items() if name != "between" and not name.startswith("cell ")}
+    return {
+        name: text for name, text in version.files.items() if name.split(" ")[0] not in ("between", "cell", "typed")
+    }
 
 
-def _cells(version: Version) -> list[tuple[str, str]]:
-    return sorted((name, text) for name, text in version.files.items() if name.startswith("cell "))
+def _numbered(version: Version, kind: str) -> list[tuple[int, str]]:
+    """The texts of the cells, or of what was typed, by their numbers."""
+    found = [(name.split(" "), text) for name, text in version.files.items()]
+    return sorted((int(words[1]), text) for words, text in found if words[0] == kind)
 
 
 def _zips(files: dict[str, str]) -> set[str]:
