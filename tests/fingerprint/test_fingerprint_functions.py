@@ -167,11 +167,18 @@ def test_what_a_class_computes_from_its_module_counts(define: Any) -> None:
     assert fingerprint(define(source.replace("RATE = 1", "RATE = 2")).C) != fingerprint(define(source).C)
 
 
-def test_what_a_program_adds_to_a_list_of_a_class_does_not_count(define: Any) -> None:
-    made = define("class C:\n    seen = []\n").C
+def test_what_the_methods_of_a_class_add_to_its_list_does_not_count(define: Any) -> None:
+    made = define("class C:\n    seen = []\n    def note(self, x):\n        self.seen.append(x)\n").C
     before = fingerprint(made)
-    made.seen.append(1)
+    made().note(1)
     assert fingerprint(made) == before
+
+
+def test_what_is_put_into_a_list_of_a_class_counts(define: Any) -> None:
+    made = define("class C:\n    rates = [1]\n    def rate(self):\n        return self.rates[0]\n").C
+    before = fingerprint(made)
+    made.rates[0] = 2
+    assert fingerprint(made) != before
 
 
 LOCAL_CLASSES = {

@@ -12,6 +12,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+from kept.engine.drawing import refusing_runs
 from kept.exceptions import ConfigurationError
 from kept.flows import Flow
 from kept.tasks import Task
@@ -48,7 +49,7 @@ def _imported(place: str, word: str) -> types.ModuleType:
     """The module at a place. What it prints goes to stderr: stdout is for the answer."""
     sys.path.insert(0, str(Path.cwd()))
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), refusing_runs(place):
             return _of_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except ModuleNotFoundError as error:
         if error.name and (place == error.name or place.startswith(f"{error.name}.")):

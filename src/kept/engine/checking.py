@@ -16,7 +16,7 @@ from kept.engine.effects import Call, Io, RunTimeout, Steps
 from kept.engine.generators import UNFINISHED, Stream, finished, unseen
 from kept.engine.inputs import copied
 from kept.engine.outcome import settled
-from kept.engine.plan import ago
+from kept.engine.plan import Hit, ago
 from kept.exceptions import HashError, KeptException, MissingResult
 from kept.fingerprint import data_fingerprint, fingerprint
 from kept.fingerprint.differences import Difference, difference
@@ -105,6 +105,9 @@ def check_hit(job: RunSteps, state: State[Any]) -> Steps[None]:
 
 
 def _is_chosen(job: RunSteps) -> bool:
+    # What a run writes to files would take the place of what was kept, under the eyes of the caller.
+    if isinstance(job.decision, Hit) and job.decision.entry.files:
+        return False
     # The id of a run is random, and a second source of chance would have to be kept apart from the user's.
     return int(job.run.id[:8], 16) < job.rules.check * (1 << 32)
 

@@ -203,8 +203,27 @@ class DrawnRun:
         return state
 
 
+@contextlib.contextmanager
+def refusing_runs(what: str) -> Iterator[None]:
+    """While code inside is a module that is imported for what it defines: a run that it starts is an error.
+
+    Arguments:
+        what: how the error names the module.
+    """
+    drawing.append(what)
+    try:
+        yield
+    finally:
+        drawing.remove(what)
+
+
 def is_drawn() -> bool:
     """Whether this code is the body of a flow of which a picture is being drawn."""
+    if isinstance(drawing[-1], str):
+        raise ConfigurationError(
+            f"{drawing[-1]} starts a run when it is imported, and nothing is to run now. Put the call below "
+            "`if __name__ == '__main__':`."
+        )
     return isinstance(current_run(), DrawingContext)
 
 

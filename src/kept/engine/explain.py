@@ -112,7 +112,7 @@ class Explanation(NamedTuple):
         kept = self.nearest
         if self.decision == "HIT":
             origin = f" {ago(self.age)} in {kept.who}, which took {seconds(kept.seconds)}" if kept else ""
-            yield f"{self.reason}{origin}"
+            yield f"{self.reason}{'' if self.reason == 'kept' or kept is None else '; kept'}{origin}"
         elif kept is None:
             first = self.decision == "MISS" and self.reason == NOT_KEPT
             yield f"{self.reason}, and nothing else of this step is known" if first else self.reason

@@ -11,6 +11,7 @@ import functools
 import inspect
 import math
 import os
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from kept.blocks.saving import Savable
 from kept.cache_policies import NO_CACHE, CacheKeyFnPolicy, CachePolicy, Inputs, excluded_names
 from kept.engine.binding import Binder
 from kept.exceptions import ConfigurationError, InvalidNameError, ParameterTypeError
+from kept.fingerprint.modules import name_of
 from kept.results import resolve_serializer
 from kept.serializers import Serializer
 from kept.storage import PLACES, check_place
@@ -496,7 +498,9 @@ def _key_of(fn: Callable[..., Any]) -> str:
     module = getattr(fn, "__module__", None) or "<unknown>"
     code = getattr(fn, "__code__", None)
     if module in ("__main__", "__mp_main__") and code is not None and code.co_filename.endswith(".py"):
-        module = Path(code.co_filename).stem  # two scripts are two modules
+        main = sys.modules.get("__main__")
+        own = code.co_filename == getattr(main, "__file__", None)
+        module = name_of("__main__") if own else Path(code.co_filename).stem  # two scripts are two modules
     return f"{module}.{qualname}"
 
 

@@ -401,6 +401,10 @@ class RunSteps:
             if not isinstance(decision, Hit):
                 return self._miss(decision.reason)
             entry = decision.entry
+            if entry.files and decision.stale:  # a renewal would write over what was given back meanwhile
+                return self._miss(decision.reason)
+            if entry.files and self.silent:  # to explain a run writes nothing
+                return self._hit(entry, KeptResult(store, entry))
             far = store.slow and not store.is_near(entry)
             if far and self.lazy:
                 return self._hit(entry, LazyResult(store, entry, Anew(self)))

@@ -31,6 +31,7 @@ from kept.fingerprint.kinds import (
     is_made_up,
     is_plain,
     is_users_class,
+    items_of,
     slots_of,
     vars_of,
 )
@@ -40,7 +41,6 @@ from kept.fingerprint.modules import (
 from kept.fingerprint.parts import CodeIdentity
 from kept.fingerprint.plain import ATOMS, CONTAINERS
 from kept.fingerprint.reading import Reading
-from kept.fingerprint.watching import items_of
 
 
 def code_identity(thing: Any) -> CodeIdentity:

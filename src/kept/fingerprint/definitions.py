@@ -10,15 +10,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from kept.fingerprint import syntax
-from kept.fingerprint.kinds import functions_of, is_container, is_generated, is_ours, is_plain, is_users_class
+from kept.fingerprint.kinds import ABSENT, functions_of, is_container, is_generated, is_ours, is_plain, is_users_class
 from kept.fingerprint.modules import (
     name_of,
 )
+from kept.fingerprint.plain import plain_bytes
 from kept.fingerprint.syntax import Chain, File, Key, Uses
-from kept.fingerprint.watching import ABSENT
 
 
 def shown_chain(chain: Chain) -> str:
+    """A chain of names as code has it."""
     return "".join([chain[0], *(f"[{x.value!r}]" if type(x) is Key else f".{x}" for x in chain[1:])])
 
 
@@ -61,14 +62,17 @@ def bytecode(code: types.CodeType) -> tuple[Any, ...]:
 
 
 def annotations_shown(function: Any) -> str:
+    """The annotations of a function, in the order of their names."""
     return repr(sorted(getattr(function, "__annotations__", {}).items(), key=str))
 
 
 def base_name(filename: str) -> str:
+    """The last part of the path of a file."""
     return filename.rpartition("/")[2]
 
 
 def stem(space: dict[str, Any]) -> str:
+    """The last name of the module with these names, as an import has it."""
     return name_of(str(space.get("__name__", ""))).rpartition(".")[2]
 
 
@@ -171,14 +175,32 @@ _KNOWN_CALLS = frozenset(
 )
 
 
+def may_differ(file: File, name: str, value: Any) -> bool:
+    """Whether what a name stands for may be something else than its statement at the top of a module tells.
+
+    Args:
+        value: what it stands for in the module that is loaded, if it is.
+    """
+    statements = file.bindings[name]
+    if any(isinstance(statement, (*syntax.DEFINITIONS, ast.Import, ast.ImportFrom)) for statement in statements):
+        return False
+    top = file.tree.body if file.tree is not None else []
+    if len(statements) > 1 or statements[0] not in top or asks_outside(statements[0]):
+        return True
+    try:
+        told = ast.literal_eval(statements[0].value)  # type: ignore[attr-defined]
+    except (ValueError, TypeError, SyntaxError, AttributeError, MemoryError, RecursionError):
+        return False
+    return value is not ABSENT and plain_bytes(told) != plain_bytes(value)
+
+
 def asks_outside(statement: ast.stmt) -> bool:
     """Whether a statement that binds a value calls what may answer differently next time."""
     if isinstance(statement, (*syntax.DEFINITIONS, ast.Import, ast.ImportFrom)):
         return False
     calls = [node.func for node in ast.walk(statement) if isinstance(node, ast.Call)]
     names = [each.attr if isinstance(each, ast.Attribute) else getattr(each, "id", "") for each in calls]
-    reads = any(isinstance(node, ast.Attribute) and node.attr == "environ" for node in ast.walk(statement))
-    return reads or not _KNOWN_CALLS.issuperset(names)
+    return syntax.reads_environment(statement) or not _KNOWN_CALLS.issuperset(names)
 
 
 def absolute(module: str, level: int, package: str) -> str | None:

@@ -20,7 +20,10 @@ from kept.fingerprint.modules import (
 )
 from kept.fingerprint.plain import PLAIN_TYPES, plain_bytes
 from kept.fingerprint.syntax import Chain
-from kept.fingerprint.watching import ABSENT, items_of
+
+ABSENT = object()
+"""Stands for what is not there."""
+
 
 SPACES = (types.SimpleNamespace, types.FunctionType)
 
@@ -55,6 +58,8 @@ STATEFUL = _StatefulTypes()
 def is_users_class(kind: type) -> bool:
     """Whether a class is defined in the user's code."""
     module = kind.__module__
+    if not isinstance(module, str):
+        return True
     filename = file_of(module)
     if (
         filename is None
@@ -72,14 +77,27 @@ def _is_made_in_place(module: types.ModuleType) -> bool:
 
 
 def is_code(value: Any) -> bool:
-    return isinstance(value, (types.FunctionType, type, types.ModuleType))
+    """Whether a value is a function, a class or a module; what it says of its class itself does not matter."""
+    return issubclass(type(value), (types.FunctionType, type, types.ModuleType))
+
+
+def is_module(value: Any) -> bool:
+    """Whether a value is a module, whatever it says of its class."""
+    return issubclass(type(value), types.ModuleType)
+
+
+def is_class(value: Any) -> bool:
+    """Whether a value is a class, whatever it says of its class."""
+    return issubclass(type(value), type)
 
 
 def is_plain(value: Any) -> bool:
+    """Whether a value is a tree of exact builtin types."""
     return type(value) in PLAIN_TYPES and plain_bytes(value) is not None
 
 
 def is_made_up(filename: str) -> bool:
+    """Whether a name is that of no file: what was compiled from a text has such."""
     return filename.startswith("<") and not filename.startswith("<frozen")
 
 
@@ -92,10 +110,12 @@ def is_generated(function: types.FunctionType, owner: type) -> bool:
 
 
 def is_dunder(name: str) -> bool:
+    """Whether a name begins and ends with an underscore, as names do that Python or a library has a use for."""
     return name.startswith("_") and name.endswith("_")
 
 
 def is_descriptor(member: Any) -> bool:
+    """Whether a member of a class is code, or has a say in what is read from it."""
     return is_code(member) or hasattr(type(member), "__get__")
 
 
@@ -107,14 +127,17 @@ def has_say(kind: type, name: str) -> bool:
 
 def is_state(value: Any, chain: Chain, changed: frozenset[Chain]) -> bool:
     """Whether the code changes what a chain leads to, so that its value says nothing."""
-    if not changed or (len(chain) > 1 and is_code(value)) or isinstance(value, (types.ModuleType, type)):
+    if not changed or is_code(value):
         return False
-    if isinstance(value, types.FunctionType):
-        return False
-    return chain in changed or ((*chain, syntax.CALLED) in changed and type(value) not in PLAIN_TYPES)
+    # A method that is called like those of lists is one of a list only if it is.
+    return chain in changed or ((*chain, syntax.FILLED) in changed and isinstance(value, _FILLED))
+
+
+_FILLED = (list, dict, set, bytearray, deque)
 
 
 def item(value: Any, key: Any) -> Any:
+    """What a container holds under a key; `ABSENT` if nothing, or if it is none."""
     try:
         return value[key] if type(value) in (dict, list, tuple) else ABSENT
     except (LookupError, TypeError):
@@ -122,38 +145,49 @@ def item(value: Any, key: Any) -> Any:
 
 
 def numbered(values: Any) -> dict[str, Any]:
+    """Values by their numbers."""
     return {str(i): value for i, value in enumerate(values)}
 
 
 def subclasses(kind: type) -> Iterator[type]:
+    """All classes that inherit from one."""
     found: list[type] = type.__subclasses__(kind)
     for each in found:
         yield each
         yield from subclasses(each)
 
 
-def code_in(value: Any) -> Iterator[Any]:
-    """The user's functions and classes that a value is, wraps, or holds."""
-    if isinstance(value, (types.FunctionType, type)):
-        yield value
-    elif isinstance(value, (staticmethod, classmethod, types.MethodType)):
-        yield value.__func__
-    elif isinstance(value, functools.partial):
-        yield from code_in(value.func)
-    elif isinstance(value, (list, tuple, set, frozenset, dict, types.MappingProxyType)):
-        for each in list(value.values() if isinstance(value, (dict, types.MappingProxyType)) else value):
-            yield from code_in(each) if isinstance(each, (types.FunctionType, type, functools.partial)) else ()
-    elif not isinstance(value, types.ModuleType):
-        wrapped = getattr(value, "__wrapped__", None)
-        if isinstance(wrapped, (types.FunctionType, type)):
-            yield wrapped
-        else:
-            yield from (each for each in vars_of(value).values() if isinstance(each, types.FunctionType))
+def code_in(value: Any) -> dict[str, Any]:
+    """The functions and classes that a value is, wraps, or holds, by where in it they are."""
+    kind = type(value)
+    if is_code(value):
+        return {} if kind is types.ModuleType else {"": value}
+    if kind in (staticmethod, classmethod, types.MethodType):
+        return {"": value.__func__}
+    if issubclass(kind, functools.partial):
+        return code_in(value.func)
+    if issubclass(kind, (dict, types.MappingProxyType)):
+        items = [(f"[{_key_shown(key)}]", each) for key, each in list(value.items())]
+        keys = [(f"key {_key_shown(key)}", key) for key in list(value) if isinstance(key, type)]
+        return {label: each for label, each in [*items, *keys] if is_code(each)}
+    if issubclass(kind, (list, tuple, set, frozenset, deque)):
+        return {f"[{i}]": each for i, each in enumerate(list(value)) if is_code(each)}
+    wrapped = vars_of(value).get("__wrapped__")
+    if wrapped is not None:
+        return {"": wrapped} if is_code(wrapped) else {}
+    return {f".{name}": each for name, each in vars_of(value).items() if type(each) is types.FunctionType}
+
+
+def _key_shown(key: Any) -> str:
+    return key.__qualname__ if isinstance(key, type) else repr(key) if is_plain(key) else type(key).__qualname__
 
 
 def vars_of(value: Any) -> dict[str, Any]:
     """The attributes of an object, empty if it has no dict of them."""
-    found = getattr(value, "__dict__", None)
+    try:
+        found = getattr(value, "__dict__", None)
+    except Exception:  # an object may answer as it likes
+        return {}
     return found if type(found) is dict else {}
 
 
@@ -176,11 +210,16 @@ def functions_of(member: object) -> Iterator[types.FunctionType]:
 
 
 def is_ours(value: Any) -> bool:
-    module = getattr(value, "__name__", "") if isinstance(value, types.ModuleType) else getattr(value, "__module__", "")
+    """Whether a value is a part of kept."""
+    try:
+        module = getattr(value, "__name__" if is_module(value) else "__module__", "")
+    except Exception:  # an object may answer as it likes
+        return False
     return isinstance(module, str) and module.partition(".")[0] in OURS
 
 
 def file_of_loaded(module: types.ModuleType) -> str | None:
+    """The file of a module; of a package without one, where it would be."""
     filename = getattr(module, "__file__", None)
     if filename is None and hasattr(module, "__path__"):  # a package without a file of its own
         return str(Path(next(iter(module.__path__), ""), "__init__.py"))
@@ -188,6 +227,7 @@ def file_of_loaded(module: types.ModuleType) -> str | None:
 
 
 def is_container(value: Any) -> bool:
+    """Whether a value is a list, a dict or a set."""
     return type(value) in (list, dict, set)
 
 
@@ -207,5 +247,11 @@ def held_in(value: Any) -> Collection[Any]:
 
 
 def slots_of(kind: type) -> tuple[str, ...]:
+    """The slots that a class itself declares."""
     slots = vars(kind).get("__slots__", ())
     return (slots,) if isinstance(slots, str) else tuple(slots)
+
+
+def items_of(value: Any) -> list[Any]:
+    """All that a container holds, the keys of a dict included."""
+    return [*value, *value.values()] if type(value) is dict else list(value)

@@ -87,7 +87,7 @@ def name_of(module: str) -> str:
 def source_of_module(name: str) -> str | None:
     """Return the file of a module that need not be loaded, as an import would find it, without importing anything."""
     loaded = sys.modules.get(name)
-    if loaded is not None and "__file__" in vars(loaded):
+    if getattr(loaded, "__file__", None) is not None:
         return file_of(name)
     package = name.rpartition(".")[0]
     places = None if not package else _places_of(package)

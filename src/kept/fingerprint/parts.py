@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -9,11 +10,11 @@ from typing import Any, NamedTuple
 from blake3 import blake3
 
 from kept.fingerprint import syntax
-from kept.fingerprint.canonical import Node
-from kept.fingerprint.kinds import is_plain
+from kept.fingerprint.canonical import Node, fingerprint_with
+from kept.fingerprint.kinds import is_code, is_ours, is_plain, items_of
 from kept.fingerprint.plain import ATOMS, CONTAINERS, PLAIN_TYPES, plain_bytes
+from kept.fingerprint.rules import describe
 from kept.fingerprint.standins import STAND_IN, Info, State
-from kept.fingerprint.watching import items_of
 
 
 class CodePart(NamedTuple):
@@ -75,6 +76,7 @@ class Listing:
         self._queue: list[tuple[Any, Any]] = []
 
     def parts(self, root: Any) -> tuple[CodePart, ...]:
+        """The parts of what was noted, from `root` on, nearer ones first."""
         for info in self._within(root, set()):
             self._name(id(info), info.name, info)
         return tuple([self._part(info) for _, info in self._queue])
@@ -100,7 +102,7 @@ class Listing:
             return
         inner = list(self._within(child, set()))
         if not isinstance(child, STAND_IN) and id(child) not in self._infos and not is_wrapping(child):
-            yield self._constant(owner, label, "object", _digest_of(_shown(child)), _shown(child))
+            yield self._constant(owner, label, "object", _digest_of_object(child), _shown(child))
         for info in inner:
             yield self._name(id(info), info.name, info)
 
@@ -135,12 +137,12 @@ class Listing:
 
 
 _DIGITS = 16
-
-
 _SHOWN = 200
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 def is_wrapping(value: Any) -> bool:
+    """Whether a value says what it wraps."""
     return hasattr(value, "__wrapped__")
 
 
@@ -149,9 +151,23 @@ def _digest_of(value: Any) -> str:
     return blake3(repr(value).encode("utf-8", "replace") if encoded is None else encoded).hexdigest()[:_DIGITS]
 
 
+def _digest_of_object(value: Any) -> str:
+    """The digest of an object without the code in it, which has parts of its own."""
+    try:
+        return fingerprint_with(_without_code, value, "value", None)[-_DIGITS:]
+    except Exception:  # an object may raise anything when it is looked at
+        return _digest_of(_shown(value))
+
+
+def _without_code(value: Any) -> Node:
+    if is_code(value) or is_ours(type(value)):
+        return Node("code", getattr(value, "__qualname__", ""))
+    return describe(value)
+
+
 def _shown(value: Any) -> str:
     try:
-        shown = repr(value)
+        shown = _ADDRESS.sub("", repr(value))
     except Exception:
         shown = f"<{type(value).__qualname__}>"
     return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 3]}..."

@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import ast
 import builtins
+import enum
 import importlib
 import sys
 import types
@@ -16,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from kept.exceptions import HashError
 from kept.fingerprint import rules, syntax
 from kept.fingerprint.canonical import Node, fingerprint_with
 from kept.fingerprint.definitions import (
@@ -29,6 +29,7 @@ from kept.fingerprint.definitions import (
     constants_in,
     definition_of_class,
     fields_of,
+    may_differ,
     ours,
     shown_chain,
     space_of,
@@ -36,6 +37,7 @@ from kept.fingerprint.definitions import (
     texts_of,
 )
 from kept.fingerprint.kinds import (
+    ABSENT,
     BUILT_IN,
     SPACES,
     STATEFUL,
@@ -43,16 +45,20 @@ from kept.fingerprint.kinds import (
     file_of_loaded,
     functions_of,
     has_say,
+    is_class,
     is_code,
     is_descriptor,
     is_dunder,
     is_generated,
     is_made_up,
+    is_module,
+    is_ours,
     is_plain,
     is_state,
     is_users_class,
     item,
-    numbered,
+    items_of,
+    slots_of,
     subclasses,
     vars_of,
 )
@@ -67,10 +73,10 @@ from kept.fingerprint.modules import (
     source_of_module,
 )
 from kept.fingerprint.parts import CodeIdentity, Listing, is_wrapping
-from kept.fingerprint.plain import PLAIN_TYPES, plain_bytes
+from kept.fingerprint.plain import ATOMS, CONTAINERS, PLAIN_TYPES, plain_bytes
 from kept.fingerprint.standins import Defined, Group, Info, Outside, Scope, State, Static, StaticModule, Whole
 from kept.fingerprint.syntax import Chain, File, Form, Import, Key, Uses
-from kept.fingerprint.watching import ABSENT, Watch
+from kept.fingerprint.watching import Watch
 
 Describe = Callable[[Any], Node]
 
@@ -89,6 +95,7 @@ class Reading:
         self._texts: dict[int, list[File]] = {}
 
     def identity(self, thing: Any) -> CodeIdentity:
+        """What a function or class is."""
         child = self.follow(thing)
         digest = fingerprint_with(self.describe, child, "code", self.known)
         listing = Listing(self._infos, self._described, self._tried)
@@ -97,6 +104,7 @@ class Reading:
     # What describes each kind of thing to the walk.
 
     def describe(self, value: Any) -> Node:
+        """What describes a value to the walk, the same each time."""
         done = self._described.get(id(value))
         if done is None:
             self._described[id(value)] = done = (value, self._describe(value))
@@ -111,12 +119,15 @@ class Reading:
             return Node("same", None, (outside,))
         if kind is types.FunctionType:
             return self._function(value)
-        if isinstance(value, type):
+        if is_class(value):
             return self._class(value)
         if kind is types.ModuleType:
             return self._namespace(vars(value))
         if kind.__module__.partition(".")[0] in OURS and is_wrapping(value):
-            # A task or flow is its function: how it is run is not what it does.
+            # A task or flow is its function, or what its author says that it is: how it is run is not what it does.
+            said = getattr(getattr(getattr(value, "spec", None), "options", None), "version", None)
+            if said is not None:
+                return Node("task", (str(said), getattr(value, "__qualname__", "")))
             return Node("task", None, (self.follow(value.__wrapped__),))
         return self._object(value, kind)
 
@@ -150,16 +161,25 @@ class Reading:
         """What stands for a value without stable content: its class, the statements that define it, code in it."""
         kind = type(value)
         self._note_distribution(kind.__module__, file_of(kind.__module__))
-        code = [each for each in code_in(value) if self._outside(each) is None]
+        code = self._code_in(value)
         if definition is None and not code:
             return self._stand_in(State(f"{name_of(kind.__module__)}.{kind.__qualname__}"))
-        return self._group(
-            "held", {"class": kind if is_users_class(kind) else None, "definition": definition, **numbered(code)}
-        )
+        return self._group("held", {"class": kind if is_users_class(kind) else None, "definition": definition, **code})
 
-    def _changed(self, value: Any) -> Any:
-        """What stands for what code changes itself, where no statement is known: its class, if that is the user's."""
+    def _changed(self, value: Any, definition: Any = None) -> Any:
+        """What stands for what code changes itself: the statements that define it, and the code that it holds."""
+        code = self._code_in(value)
+        if code:  # a registry
+            self.watch.content(value)
+            return self._group("held", {"definition": definition, **code})
+        if isinstance(definition, Defined) and any(map(asks_outside, definition.statements)):
+            return self.follow(value, definition)  # the statement can't tell what it came to
+        if definition is not None:
+            return definition
         return type(value) if is_users_class(type(value)) else self._stand_in(State("what it changes itself"))
+
+    def _code_in(self, value: Any) -> dict[str, Any]:
+        return {f"code{label}": self.follow(each) for label, each in code_in(value).items()}
 
     def _has_content(self, value: Any) -> bool:
         tried = self._tried.get(id(value))
@@ -168,7 +188,7 @@ class Reading:
             try:
                 self.known[id(value)] = fingerprint_with(self.describe, value, "", self.known)
                 tried = (value, True)
-            except HashError:
+            except Exception:  # an object may raise anything when it is looked at
                 tried = (value, False)
             self._tried[id(value)] = tried
         return tried[1]
@@ -178,7 +198,7 @@ class Reading:
         kind = type(value)
         if kind is types.FunctionType:
             return self._function_outside(value)
-        if isinstance(value, type):
+        if is_class(value):
             if is_users_class(value):
                 return None
             module, name, filename = value.__module__, value.__qualname__, file_of(value.__module__)
@@ -210,15 +230,19 @@ class Reading:
         cells = [self.watch.cell(cell) for cell in wrapper.__closure__ or ()]
         for held in cells:
             self.watch.content(held)
-        found = [each for held in cells for each in code_in(held)]
+        found = {f"{i}{label}": each for i, held in enumerate(cells) for label, each in code_in(held).items()}
         wrapped = getattr(wrapper, "__wrapped__", None)
-        if wrapped is not None and not any(each is wrapped for each in found):
-            found.append(wrapped)
-        own = [each for each in found if each is not wrapper and not isinstance(self._outside(each), Outside)]
-        given = numbered(own)
+        if wrapped is not None and not any(each is wrapped for each in found.values()):
+            found["wrapped"] = wrapped
+        given = {
+            label: each
+            for label, each in found.items()
+            if each is not wrapper and (label.count("key") or not isinstance(self._outside(each), Outside))
+        }
         if distribution_of(wrapper.__globals__.get("__name__") or "", wrapper.__code__.co_filename) is not None:
-            # It may read them, as who validates arguments does.
-            given.update({f"annotations {i}": annotations_shown(each) for i, each in enumerate(own)})
+            # It may read them, as who validates arguments does; and it was given options.
+            given.update({f"annotations {label}": annotations_shown(each) for label, each in list(given.items())})
+            given.update({f"option {i}": held for i, held in enumerate(cells) if type(held) in ATOMS or _is_row(held)})
         return given
 
     def _named_outside(self, module: str, name: str, filename: str | None) -> Any:
@@ -227,7 +251,9 @@ class Reading:
         return self._stand_in(Outside("installed" if installed else "python", f"{module}:{name}"))
 
     def _note_distribution(self, module: str, filename: str | None) -> Distribution | None:
-        found = None if module.partition(".")[0] in OURS else distribution_of(module, filename)
+        if not isinstance(module, str) or module.partition(".")[0] in OURS:
+            return None
+        found = distribution_of(module, filename)
         if found is not None:
             self.distributions[found.name] = found.version
         return found
@@ -284,7 +310,8 @@ class Reading:
             fields = fields_of(value, node)
             valued = frozenset(constants_in(value, node, fields))
             uses = syntax.uses_of(node)
-            valued -= {chain[-1] for chain in uses.changed if len(chain) > 1}
+            changed = frozenset(name for chain in uses.changed for name in chain[1:])
+            valued -= changed
             own = syntax.normalised(node, Form(ours=ours(uses, space), fields=fields, valued=valued))
             code = file.code_of(node)
             looked_up = syntax.outer_names(node) | (syntax.names_looked_up(code) if code else frozenset())
@@ -295,6 +322,7 @@ class Reading:
                     names = frozenset(chain[0] for chain in read.chains)
                     members.update(self._used(read, Scope(space, names, {})))
             members.update(self._members_beside_source(value, file, node, valued))
+            members.update(self._values_in_class(value, node, valued, changed))
         where = f"{base_name(file.filename)}:{node.lineno}" if file else ""
         return self._noted(value, Info(f"{stem(space)}.{value.__qualname__}", "class", own, file, node, where, members))
 
@@ -303,7 +331,6 @@ class Reading:
     ) -> Iterator[tuple[str, Any]]:
         """What the source of a class does not tell: values, methods put there later, what methods close over."""
         lines = range(syntax.first_line(node), (node.end_lineno or 0) + 1)
-        is_local = "<locals>" in value.__qualname__
         for name, member in list(vars(value).items()):
             if name in valued:
                 yield name, self.watch.name(vars(value), name)
@@ -315,8 +342,22 @@ class Reading:
                 child = self.follow(function)
                 if not isinstance(child, Outside):
                     yield f"{name} {i}", child
-            counts = isinstance(member, type) or not is_descriptor(member)
-            if is_local and counts and name not in valued and not is_dunder(name):
+
+    def _values_in_class(
+        self, value: type, node: Any, valued: frozenset[str], changed: frozenset[Any]
+    ) -> Iterator[tuple[str, Any]]:
+        """What a class binds that is no constant: lists, tables, objects; all of it for a class in a function."""
+        is_local = "<locals>" in value.__qualname__
+        bound = {name for statement in node.body for name in syntax.bound_by(statement)}
+        for name, member in list(vars(value).items()):
+            if name in valued or is_dunder(name) or isinstance(member, value) or issubclass(value, enum.Enum):
+                continue
+            if name in changed:
+                yield name, self._changed(member)
+            elif not is_descriptor(member) and (is_local or name in bound):
+                self._watch_value(member)
+                yield name, self.follow(member)
+            elif is_local and is_class(member):
                 yield name, self.follow(member)
 
     def _all_members(self, value: type) -> Iterator[tuple[str, Any]]:
@@ -338,6 +379,8 @@ class Reading:
         for name, member in list(space.items()):
             if name.startswith("_" if is_notebook else "__") or (is_notebook and name in ("In", "Out")):
                 continue
+            if is_ours(member) and not is_wrapping(member):
+                continue
             is_part = isinstance(member, types.ModuleType) and member.__name__.startswith(f"{space.get('__name__')}.")
             if is_part or not isinstance(member, types.ModuleType):
                 self.watch.name(space, name)
@@ -351,7 +394,12 @@ class Reading:
         members: dict[str, Any] = {}
         imported = {each.bound for each in uses.imports}
         for chain in uses.chains:
-            found = None if chain[0] in imported else self._reached(chain, scope, uses.changed)
+            if chain[0] in imported:
+                continue
+            try:
+                found = self._reached(chain, scope, uses.changed)
+            except Exception as error:  # an object may raise anything when it is looked at
+                found = chain[0], self._stand_in(State(f"what raises {type(error).__name__}"))
             if found is not None:
                 members[found[0]] = found[1]
         for each in uses.imports:
@@ -382,14 +430,14 @@ class Reading:
             space, name, value = step
             at += 1
         label = shown_chain(chain[:at])
-        if at < len(chain) and isinstance(value, types.ModuleType):
+        if at < len(chain) and is_module(value):
             return self._attribute_of(value, chain[at], f"{label}.{chain[at]}")
-        if at < len(chain) and isinstance(value, type) and chain[at] == "__subclasses__" and is_users_class(value):
+        if at < len(chain) and is_class(value) and chain[at] == "__subclasses__" and is_users_class(value):
             return label, self._group(
                 "subclasses", {"": value, **{each.__qualname__: each for each in subclasses(value)}}
             )
         if is_state(value, chain[:at], changed):
-            return label, self._definition(space, name) or self._changed(value)
+            return label, self._changed(value, self._definition(space, name))
         if at < len(chain) and is_users_class(type(value)):
             rest = self._unchanged_by(value, chain[at])
             if rest is not None:
@@ -415,14 +463,14 @@ class Reading:
                 return None
             self.watch.content(value)
             return None, "", found
-        if isinstance(value, types.ModuleType):
+        if is_module(value):
             if self._outside(value) is not None:
                 return None
             found = self.watch.name(vars(value), step)
             return None if found is ABSENT else (vars(value), step, found)
-        if step == "__doc__" and isinstance(value, (types.FunctionType, type)):
+        if step == "__doc__" and (is_class(value) or type(value) is types.FunctionType):
             return None, step, value.__doc__
-        if isinstance(value, type):
+        if is_class(value):
             return self._step_into_class(value, step)
         if not (type(value) in SPACES or is_users_class(type(value))):
             return None
@@ -464,19 +512,24 @@ class Reading:
         self._watch_value(value)
         return value if is_plain(value) else self.follow(value, self._definition(space, name))
 
-    def _watch_value(self, value: Any) -> None:
+    def _watch_value(self, value: Any, depth: int = 0) -> None:
         """See that a value stays what it is, as far as that can be told at each call."""
         kind = type(value)
-        if kind in PLAIN_TYPES:
+        if kind in ATOMS or is_code(value) or depth > _DEEP or is_ours(kind):
+            return
+        inner: list[Any] = []
+        if kind in CONTAINERS:
             self.watch.content(value)
+            inner = [] if is_plain(value) else items_of(value)[:_MANY]
         elif is_users_class(kind):
             space = vars_of(value)
             self.watch.all_names(space, value)
-            for each in list(space.values()):
-                if type(each) in (list, dict, set):
-                    self.watch.content(each)
+            slots = [name for base in kind.__mro__ for name in slots_of(base)]
+            inner = [*space.values(), *(self.watch.slot(value, name) for name in slots)]
         elif kind not in STATEFUL:
             self.watch.value(value)
+        for each in inner:
+            self._watch_value(each, depth + 1)
 
     def _definition(self, space: Any, name: str) -> Any:
         """The statements at the top of a module that bind a name, if they are known."""
@@ -501,6 +554,8 @@ class Reading:
         """Whether a name was computed from where its file lies, or from where the process was started."""
         found = None if name in seen else self._statements(space, name)
         for statement in found[1] if found else ():
+            if syntax.reads_environment(statement):
+                return False
             if syntax.names_place(statement):
                 return True
             for chain in syntax.uses_of(statement).chains:
@@ -595,7 +650,9 @@ class Reading:
 
     def _imported_for_real(self, module: StaticModule, name: str) -> Any:
         """What stands for a value that no source can tell, such as what was read from a file."""
-        if not any(asks_outside(statement) for statement in module.file.bindings[name]):
+        loaded = sys.modules.get(module.name)
+        value = ABSENT if loaded is None else vars(loaded).get(name, ABSENT)
+        if not may_differ(module.file, name, value):
             return None
         try:
             space = vars(importlib.import_module(module.name))
@@ -678,11 +735,16 @@ _STAND_INS: dict[type, Callable[[Reading, Any], Node]] = {
 }
 
 
+def _is_row(value: Any) -> bool:
+    return type(value) in (tuple, frozenset) and is_plain(value)
+
+
 def _node(tag: str, own: Any, members: Mapping[str, Any]) -> Node:
     names = sorted(members)
     return Node(tag, (own, tuple(names)), [members[name] for name in names], lambda i: f" -> {names[i]}")
 
 
+_DEEP, _MANY = 4, 1000
 _OF_MODULES = frozenset("__name__ __file__ __doc__ __package__ __spec__ __loader__ __path__ __builtins__".split())
 
 

@@ -345,6 +345,8 @@ class _Writer:
             left.append(statement)
         # In which order the methods stand is nothing to Python, unless their decorators take note of it.
         methods: list[Any] = [each for each in left if _is_method(each)]
+        if len({each.name for each in methods}) < len(methods):  # one takes the place of another
+            return left
         methods.sort(key=lambda each: each.name)
         return [*(each for each in left if not _is_method(each)), *methods] or [ast.Pass()]
 
@@ -454,6 +456,7 @@ def uses_of(root: ast.AST, decorated: bool = True) -> Uses:
         skipped.update(map(id, [*getattr(root, "decorator_list", ()), *arguments.defaults, *arguments.kw_defaults]))
     reader = _Reader(skipped)
     reader.visit(root)
+    reader.changed.update((name,) for name in reader.declared & reader.stored)
     return Uses(
         tuple(dict.fromkeys(reader.chains)), tuple(reader.imports), frozenset(reader.changed), bool(reader.dynamic)
     )
@@ -468,6 +471,8 @@ class _Reader:
         self.imports: list[Import] = []
         self.changed: set[Chain] = set()
         self.dynamic = False
+        self.declared: set[str] = set()
+        self.stored: set[str] = set()
 
     def visit(self, root: ast.AST) -> None:
         stack: list[ast.AST] = [root]
@@ -493,12 +498,7 @@ class _Reader:
                 bound = alias.asname or alias.name
                 self.imports.append(Import(bound, node.module or "", node.level, alias.name))  # type: ignore[attr-defined]
         elif kind is ast.Global or kind is ast.Nonlocal:
-            self.changed.update((name,) for name in node.names)  # type: ignore[attr-defined]
-        elif kind is ast.Expr and isinstance(node.value, ast.Call):  # type: ignore[attr-defined]
-            # Called for what it does to the object, as its value is thrown away.
-            called = _chain(node.value.func)  # type: ignore[attr-defined]
-            if len(called) > 1:
-                self.changed.add((*called[:-1], CALLED))
+            self.declared.update(node.names)  # type: ignore[attr-defined]
         return None
 
     def _read_chain(self, node: Any) -> list[ast.AST] | None:
@@ -512,7 +512,7 @@ class _Reader:
             if isinstance(node, ast.Call):
                 called = _chain(node.func)
                 if called[-1:] and called[-1] in _CHANGING and len(called) > 1:
-                    self.changed.add(called[:-1])
+                    self.changed.add((*called[:-1], FILLED))
                 if called and (called[0] in _DYNAMIC or called[:2] == ("sys", "modules")):
                     self.dynamic = True
                 self._read_import_call(called, node)
@@ -520,6 +520,7 @@ class _Reader:
         if stored:
             if len(chain) > 1:
                 self.changed.update((chain, chain[:-1]))
+            self.stored.add(chain[0])
             return [] if isinstance(node, ast.Name) else None
         if chain[:2] == ("sys", "modules"):
             self.dynamic = True
@@ -536,7 +537,8 @@ class _Reader:
             self.dynamic = True
 
 
-CALLED = "()"
+FILLED = "()"
+"""Ends the chain to what a method is called of that fills or empties a container, if it is one."""
 
 
 def _children(node: ast.AST) -> list[ast.AST]:
@@ -623,6 +625,14 @@ def names_place(statement: ast.AST) -> bool:
     return "__file__" in names or any(node.attr in _PLACES for node in nodes if isinstance(node, ast.Attribute))
 
 
+def reads_environment(statement: ast.AST) -> bool:
+    """Whether a statement looks at the environment or the command line of the process."""
+    nodes = list(ast.walk(statement))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    names.update(node.attr for node in nodes if isinstance(node, ast.Attribute))
+    return not names.isdisjoint(("environ", "getenv", "argv"))
+
+
 def names_within(statement: ast.AST) -> frozenset[str]:
     """The names that comprehensions and lambdas in a statement bind for themselves."""
     inner: set[str] = set()
@@ -664,7 +674,7 @@ def uses_of_bytecode(code: types.CodeType) -> Uses:
         if chain:
             chains.append(chain)
             if chain[-1] in _CHANGING and len(chain) > 1:
-                changed.add(chain[:-1])
+                changed.add((*chain[:-1], FILLED))
             chain = ()
         if step.opname in _LOADS:
             chain = (step.argval,)

@@ -11,12 +11,10 @@ from itertools import cycle, repeat
 from operator import attrgetter, is_
 from typing import Any
 
-from kept.exceptions import HashError
 from kept.fingerprint import rules
-from kept.fingerprint.kinds import is_dunder
+from kept.fingerprint.canonical import Node, fingerprint_with
+from kept.fingerprint.kinds import ABSENT, is_code, is_dunder, items_of
 from kept.fingerprint.plain import plain_bytes
-
-ABSENT = object()
 
 
 class Watch:
@@ -30,6 +28,7 @@ class Watch:
         self._functions: dict[int, types.FunctionType] = {}
         self._whole: dict[int, tuple[Mapping[str, Any], frozenset[str]]] = {}
         self._values: dict[int, tuple[Any, str]] = {}
+        self._slots: list[tuple[Any, str, Any]] = []
 
     def name(self, space: Mapping[str, Any], name: str) -> Any:
         """What a name stands for, `ABSENT` if nothing; that must not change."""
@@ -49,10 +48,16 @@ class Watch:
 
     def value(self, value: Any) -> None:
         """The content of a small value of a library's type must not change."""
-        size = getattr(value, "nbytes", None)
-        if (sys.getsizeof(value) if size is None else size) <= _LOOKED_THROUGH:
-            with contextlib.suppress(HashError):
-                self._values[id(value)] = (value, rules.fingerprint(value))
+        with contextlib.suppress(Exception):  # an object may raise anything when it is looked at
+            size = getattr(value, "nbytes", None)
+            if (size if type(size) is int else sys.getsizeof(value)) <= _LOOKED_THROUGH:
+                self._values[id(value)] = (value, _content_digest(value))
+
+    def slot(self, value: Any, name: str) -> Any:
+        """What a slot of an object holds, `ABSENT` if nothing; that must not change."""
+        found = getattr(value, name, ABSENT)
+        self._slots.append((value, name, found))
+        return found
 
     def cell(self, cell: Any) -> Any:
         """The content of a cell, `ABSENT` if it is empty; it must not change."""
@@ -60,19 +65,19 @@ class Watch:
         self._cells[id(cell)] = (cell, found)
         return found
 
-    def content(self, value: Any) -> None:
+    def content(self, value: Any, depth: int = 0) -> None:
         """What a list, a dict or a set holds must not change; an object of the user's must keep its attributes."""
-        if type(value) in (list, dict, set):
+        if type(value) in (list, dict, set) and len(value) <= _MOST_ITEMS:
             content = plain_bytes(value)
             if content is not None:
                 self._plain[id(value)] = (value, content)
             elif id(value) not in self._items:
                 self._items[id(value)] = (value, items_of(value))
-                for item in items_of(value):
-                    self.content(item)
+                for item in items_of(value) if depth < _DEEPEST else ():
+                    self.content(item, depth + 1)
         elif type(value) is tuple:
-            for item in value:
-                self.content(item)
+            for item in value if depth < _DEEPEST else ():
+                self.content(item, depth + 1)
 
     def function(self, value: types.FunctionType) -> None:
         """The code and the defaults of a function must not be replaced."""
@@ -88,6 +93,7 @@ class Watch:
         turns = cycle(range(len(functions)))
         whole = [(space, derived, len(space.keys() - derived)) for space, derived in self._whole.values()]
         values = list(self._values.values())
+        slots = self._slots
 
         spaces = [space for space, _ in self._names.values()]
         singles = [
@@ -114,6 +120,8 @@ class Watch:
             at = next(turns)
             if list(map(_inner_of, functions[at])) != inner[at]:
                 return False
+            if not all(getattr(value, name, ABSENT) is found for value, name, found in slots):
+                return False
             for space, derived, size in whole:
                 if (len(space.keys() - derived) if derived else len(space)) != size:
                     return False
@@ -126,17 +134,19 @@ class Watch:
                     return False
             if not all(plain_bytes(value) == content for value, content in plain):
                 return False
-            return all(rules.fingerprint(value) == digest for value, digest in values)
+            return all(_content_digest(value) == digest for value, digest in values)
 
-        return holds
+        def still_holds() -> bool:
+            try:
+                return holds()
+            except Exception:  # an object may raise anything when it is looked at
+                return False
+
+        return still_holds
 
 
 def _is_identical_if_equal(value: Any) -> bool:
     return value is ABSENT or type(value) in (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type)
-
-
-def items_of(value: Any) -> list[Any]:
-    return [*value, *value.values()] if type(value) is dict else list(value)
 
 
 def _content_of(cell: Any) -> Any:
@@ -153,3 +163,16 @@ _LOOKED_THROUGH = 1 << 20  # bytes of a value that is looked through at each cal
 
 
 _A_TURN = 20
+_MOST_ITEMS = 10_000  # of a container that is looked through at each call
+
+
+def _content_digest(value: Any) -> str:
+    """The digest of a value without the code in it, which is watched by itself."""
+    return fingerprint_with(_content_node, value, "value", None)
+
+
+def _content_node(value: Any) -> Node:
+    return Node("code", id(value)) if is_code(value) else rules.describe(value)
+
+
+_DEEPEST = 16
