@@ -515,7 +515,7 @@ class Reading:
     def _watch_value(self, value: Any, depth: int = 0) -> None:
         """See that a value stays what it is, as far as that can be told at each call."""
         kind = type(value)
-        if kind in ATOMS or is_code(value) or depth > _DEEP or is_ours(kind):
+        if kind in ATOMS or is_code(value) or depth > _DEEP or (is_ours(kind) and is_wrapping(value)):
             return
         inner: list[Any] = []
         if kind in CONTAINERS:
