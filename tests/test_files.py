@@ -11,7 +11,9 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from kept.exceptions import HashError, ParameterTypeError, SerializationError
 from kept.fingerprint import fingerprint
 from kept.fingerprint.files import Stamp, content_digest
 from kept.results import ResultStore
+from kept.settings import KEPT_CACHE_CHECK, temporary_settings
 from kept.store import Entry, open_store
 from kept.store.promotion import promote
 from kept.store.stamps import FileDigests
@@ -737,3 +740,37 @@ def test_files_are_promoted_with_the_result(tmp_path: Path) -> None:
     assert [done.skipped for done in promote(here, there, lambda entry: True)] == [""]
     os.unlink("a")
     assert ResultStore(there).read("k").result[0].path.read_text() == "promoted"
+
+
+def test_what_writes_files_is_not_computed_again_under_the_eyes_of_who_reads_them(tmp_path: Path) -> None:
+    @task(cache_policy=INPUTS, persist_result=True)
+    def write(n: int) -> File:
+        (tmp_path / "out.txt").write_text(str(time.time_ns()))
+        return File(tmp_path / "out.txt")
+
+    kept = write(1).path.read_text()
+    with temporary_settings({KEPT_CACHE_CHECK: 1}):
+        assert write(1, return_state=True).name == "Cached"
+    assert (tmp_path / "out.txt").read_text() == kept
+
+
+def test_a_file_that_is_too_old_is_written_at_once_and_not_in_the_background(tmp_path: Path) -> None:
+    @task(cache_policy=INPUTS, cache_expiration=timedelta(0), refresh="background")
+    def write(n: int) -> File:
+        (tmp_path / "out.txt").write_text(str(time.time_ns()))
+        return File(tmp_path / "out.txt")
+
+    write(1)
+    assert write(1, return_state=True).name == "Completed"
+
+
+def test_to_explain_a_run_gives_no_file_back(tmp_path: Path) -> None:
+    @task(cache_policy=INPUTS)
+    def write(n: int) -> File:
+        (tmp_path / "out.txt").write_text("kept")
+        return File(tmp_path / "out.txt")
+
+    write(1)
+    (tmp_path / "out.txt").write_text("mine")
+    assert write.explain(1).decision == "HIT"
+    assert (tmp_path / "out.txt").read_text() == "mine"

@@ -224,6 +224,14 @@ class TestTheCommand:
         row = project.kept("plan", "etl.py:nightly", "lr=0.2").out.splitlines()[0]
         assert row.startswith("RUN       1 clean: inputs.cfg['lr'] 0.1 -> 0.2; nearest kept result is from ")
 
+    def test_runs_nothing_of_a_script_without_a_guard(self, project: Project) -> None:
+        project.edit('if __name__ == "__main__":', "if True:")
+        project.edit("sys.argv[1]", "0.1")
+        done = project.kept("plan", "etl.py:nightly", "lr=0.1")
+        assert done.code == 1
+        assert "etl.py starts a run when it is imported, and nothing is to run now." in done.err
+        assert "`if __name__ == '__main__':`" in done.err
+
     def test_gives_json(self, project: Project) -> None:
         found = json.loads(project.kept("plan", "etl:nightly", "lr=0.1", "--json").out)
         assert [step["outcome"] for step in found["steps"]] == ["RUN", "DEPENDS"]

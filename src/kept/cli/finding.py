@@ -48,6 +48,7 @@ def _hint(module: Any, name: str) -> str:
 def _imported(place: str, word: str) -> types.ModuleType:
     """The module at a place. What it prints goes to stderr: stdout is for the answer."""
     sys.path.insert(0, str(Path.cwd()))
+    given, sys.argv = sys.argv, [place]  # a script may look for its own arguments, and must not find ours
     try:
         with contextlib.redirect_stdout(sys.stderr), refusing_runs(place):
             return _of_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
@@ -60,6 +61,8 @@ def _imported(place: str, word: str) -> types.ModuleType:
         raise _broken(place, error) from error
     except (Exception, SystemExit) as error:  # the user's module may raise anything
         raise _broken(place, error) from error
+    finally:
+        sys.argv = given
 
 
 def _of_file(path: Path) -> types.ModuleType:

@@ -281,7 +281,7 @@ class Reading:
         cells = dict(zip(code.co_freevars, value.__closure__ or (), strict=False))
         members = self._used(uses, Scope(space, syntax.names_looked_up(code), cells))
         members.update({f"={name}": each for name, each in self._defaults(value, uses.changed)})
-        where = f"{base_name(code.co_filename)}:{code.co_firstlineno}"
+        where = f"{base_name(code.co_filename)}:{code.co_firstlineno}{'' if definition else ', bytecode: no source'}"
         return self._noted(
             value, Info(f"{stem(space)}.{value.__qualname__}", "function", own, file, node, where, members)
         )
