@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import socket
+import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, cast
@@ -362,10 +364,14 @@ class ResultStore:
                 return data
         if len(data) != entry.size:
             return Miss(f"damaged: {len(data)} bytes instead of {entry.size}")
+        serializer = self._serializer_of(entry)
         try:
-            loads = self._serializer_of(entry).loads
-            return given(self.blobs, loads, data) if entry.files else loads(data)
+            return given(self.blobs, serializer.loads, data) if entry.files else serializer.loads(data)
         except KeptException as error:
+            script = _script_of(entry) if isinstance(error.__cause__, AttributeError) else None
+            if script is not None and isinstance(serializer, PickleSerializer) and not entry.files:
+                with contextlib.suppress(SerializationError):
+                    return serializer.loads_of_script(data, script)
             return Miss(f"unreadable: {error}")
         except (Exception, SystemExit) as error:  # a user's serializer, or a pickle, may raise anything
             return Miss(f"unreadable: the serializer {entry.serializer} raised {type(error).__name__}: {error}")
@@ -584,6 +590,14 @@ class ResultStore:
 
     def __repr__(self) -> str:
         return f"ResultStore({self.location!r}, serializer={self.serializer_name!r})"
+
+
+def _script_of(entry: Entry) -> types.ModuleType | None:
+    """The module that the task of an entry is in, if that is imported: it may have run as a script then."""
+    name = entry.task
+    while name and name not in sys.modules:
+        name = name.rpartition(".")[0]
+    return sys.modules.get(name)
 
 
 def _fingerprint_of(value: Any) -> str | None:

@@ -22,10 +22,13 @@ container.
 
 from __future__ import annotations
 
+import functools
+import io
 import json
 import pickle
 import struct
 import sys
+import types
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, ClassVar
@@ -219,6 +222,18 @@ class PickleSerializer(Serializer):
         except Exception as error:
             raise SerializationError(_why_not_loaded(error)) from error
 
+    def loads_of_script(self, blob: Any, module: types.ModuleType) -> Any:
+        """What `loads` gives of a result that a script kept when it ran itself, now that it is imported as `module`.
+
+        Raises `SerializationError`.
+        """
+        view = memoryview(blob).cast("B")
+        stream, buffers = _open_container(view) if view[:4] == MAGIC else (view, [])
+        try:
+            return _OfScript(io.BytesIO(stream), buffers=buffers, module=module).load()
+        except Exception as error:
+            raise SerializationError(_why_not_loaded(error)) from error
+
     def _load_unusual(self, blob: Any) -> Any:
         view = memoryview(blob).cast("B")
         if view[:4] == MAGIC:
@@ -251,6 +266,19 @@ class PickleSerializer(Serializer):
             return bytes(library(self.picklelib, "dumps", "loads").dumps(obj))
         except Exception as error:
             raise SerializationError(f"{self.picklelib} can't serialize the {kind_of(obj)}: {short(error)}") from error
+
+
+class _OfScript(pickle.Unpickler):
+    """Finds what was defined in a script in the module that it is now."""
+
+    def __init__(self, *args: Any, module: types.ModuleType, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._module = module
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "__main__":
+            return functools.reduce(getattr, name.split("."), self._module)
+        return super().find_class(module, name)
 
 
 def _plain_dumps(obj: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any]) -> bytes:
