@@ -12,6 +12,9 @@ from kept.exceptions import ConfigurationError
 from tests.conftest import Lines
 from tests.test_why import Project, project
 
+# Processes of the command line: another Python tells nothing new of them.
+pytestmark = pytest.mark.slow
+
 __all__ = ["project"]
 
 

@@ -15,6 +15,9 @@ from tests.servers.proxy import FaultProxy
 from tests.servers.s3 import S3
 from tests.test_cli import Done, kept
 
+# Servers and processes of the command line: another Python tells nothing new of them.
+pytestmark = pytest.mark.slow
+
 STEPS = ["server", "credentials", "bucket", "read", "write", "read back", "list", "delete"]
 GUARANTEES = ["create once", "replace once", "read at once", "transactions", "single flight"]
 

@@ -234,6 +234,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["task", "transaction"])
 @pytest.mark.parametrize("kind", ["files", "redis", "leases"])
 def test_a_stopped_run_does_not_commit_over_its_successor(

@@ -19,6 +19,9 @@ import sys
 from kept import flow, task
 from kept.cache_policies import CODE, INPUTS
 
+# Processes of the command line: another Python tells nothing new of them.
+pytestmark = pytest.mark.slow
+
 RATE = 0.1
 
 def scale(x):

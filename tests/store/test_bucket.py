@@ -193,6 +193,7 @@ def _refusals(server: S3, name: str) -> dict[str, Bucket]:
     }
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said_in_one_sentence_without_secrets(s3: S3, tmp_path: Path) -> None:
     for sentence, files in _refusals(s3, s3.bucket()).items():
         asked = {

@@ -311,6 +311,7 @@ def test_what_somebody_else_kept_under_a_lease_that_was_lost_is_left_with_all_ot
     assert seen(files) == ["new"] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", ["s3", "quick_s3"])
 def test_a_real_server_of_objects_shows_all_or_nothing_and_is_collected(
     server: str, request: pytest.FixtureRequest

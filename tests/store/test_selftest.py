@@ -61,6 +61,7 @@ def test_a_server_whose_create_races_is_found_out(s3: S3) -> None:
     assert found.transactions
 
 
+@pytest.mark.slow
 def test_a_server_made_atomic_is_trusted_and_not_asked_again_within_a_week(quick_s3: S3, tmp_path: Path) -> None:
     memory = tmp_path / "home" / "guarantees.json"
     with FaultProxy(quick_s3, atomic=True) as proxy:
@@ -78,6 +79,7 @@ def test_a_server_made_atomic_is_trusted_and_not_asked_again_within_a_week(quick
         assert proxy.count() > 0
 
 
+@pytest.mark.slow
 def test_a_damaged_memory_is_no_trouble(quick_s3: S3, tmp_path: Path) -> None:
     memory = tmp_path / "guarantees.json"
     for damage in ("{", '{"s3://x": 1}'):
