@@ -14,13 +14,13 @@ import pytest
 
 from tests.test_cli import Done, kept
 
+# Processes of the command line: another Python tells nothing new of them.
+pytestmark = pytest.mark.slow
+
 ETL = """
 import sys
 from kept import flow, task
 from kept.cache_policies import CODE, INPUTS
-
-# Processes of the command line: another Python tells nothing new of them.
-pytestmark = pytest.mark.slow
 
 RATE = 0.1
 
