@@ -247,6 +247,9 @@ class Reading:
 
     def _named_outside(self, module: str, name: str, filename: str | None) -> Any:
         installed = self._note_distribution(module, filename)
+        if not installed:  # `pathlib._local` is what used to be `pathlib`
+            top, *inner = module.split(".")
+            module = ".".join([top, *(part for part in inner if part[:1] != "_")])
         module, name = _MOVED.get((module, name), (module, name))
         return self._stand_in(Outside("installed" if installed else "python", f"{module}:{name}"))
 
