@@ -144,11 +144,6 @@ def item(value: Any, key: Any) -> Any:
         return ABSENT
 
 
-def numbered(values: Any) -> dict[str, Any]:
-    """Values by their numbers."""
-    return {str(i): value for i, value in enumerate(values)}
-
-
 def subclasses(kind: type) -> Iterator[type]:
     """All classes that inherit from one."""
     found: list[type] = type.__subclasses__(kind)

@@ -78,8 +78,6 @@ from kept.fingerprint.standins import Defined, Group, Info, Outside, Scope, Stat
 from kept.fingerprint.syntax import Chain, File, Form, Import, Key, Uses
 from kept.fingerprint.watching import Watch
 
-Describe = Callable[[Any], Node]
-
 
 class Reading:
     """One look at what a function reaches."""
