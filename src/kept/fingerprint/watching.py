@@ -97,9 +97,10 @@ class Watch:
 
         spaces = [space for space, _ in self._names.values()]
         singles = [
-            (space.get, tuple(own), [found[name] for name in own])
+            (space.get, name, value)
             for space, found in self._names.values()
-            if (own := [name for name, value in found.items() if not _is_identical_if_equal(value)])
+            for name, value in found.items()
+            if not _is_identical_if_equal(value)
         ]
         snapshots = [(space.values, list(space.values())) for space in spaces]
 
@@ -107,21 +108,29 @@ class Watch:
             # Whole namespaces at once, by ==, which is quick where all is as it was. What may be equal to something
             # else (1 and True are, arrays have no answer) is looked at by itself.
             try:
-                same = all(list(values()) == found for values, found in snapshots)
+                same = True
+                for values_of, before in snapshots:
+                    if list(values_of()) != before:
+                        same = False
+                        break
             except Exception:
                 same = False
-            checked = singles if same else names
-            for get, wanted, found in checked:
-                if not all(map(is_, map(get, wanted, repeat(ABSENT)), found)):
-                    return False
-            if not same:
+            if same:
+                for get, name, value in singles:
+                    if get(name, ABSENT) is not value:
+                        return False
+            else:
+                for get, wanted, found in names:
+                    if not all(map(is_, map(get, wanted, repeat(ABSENT)), found)):
+                        return False
                 snapshots[:] = [(space.values, list(space.values())) for space in spaces]
             # Hardly anything replaces what is inside of a function: of very many, some are looked at each time.
             at = next(turns)
             if list(map(_inner_of, functions[at])) != inner[at]:
                 return False
-            if not all(getattr(value, name, ABSENT) is found for value, name, found in slots):
-                return False
+            for value, name, held in slots:
+                if getattr(value, name, ABSENT) is not held:
+                    return False
             for space, derived, size in whole:
                 if (len(space.keys() - derived) if derived else len(space)) != size:
                     return False
@@ -132,9 +141,10 @@ class Watch:
                 now = items_of(value)
                 if len(now) != len(held) or not all(map(is_, now, held)):
                     return False
-            if not all(plain_bytes(value) == content for value, content in plain):
-                return False
-            return all(_content_digest(value) == digest for value, digest in values)
+            for value, content in plain:
+                if plain_bytes(value) != content:
+                    return False
+            return all(_content_digest(value) == digest for value, digest in values) if values else True
 
         def still_holds() -> bool:
             try:
@@ -162,7 +172,7 @@ _inner_of = attrgetter("__code__", "__defaults__", "__kwdefaults__")
 _LOOKED_THROUGH = 1 << 20  # bytes of a value that is looked through at each call
 
 
-_A_TURN = 20
+_A_TURN = 10
 _MOST_ITEMS = 10_000  # of a container that is looked through at each call
 
 
