@@ -393,7 +393,6 @@ def left_behind(kind: str) -> None:
     assert memory < 12_000_000, memory  # the caches of SQLite grow up to their limits meanwhile
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_thousand_flows_leave_no_thread_no_file_and_no_memory_behind(kind: str) -> None:
     # In a process of its own: what other tests have left to be collected is not what is measured.
