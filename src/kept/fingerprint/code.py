@@ -8,9 +8,9 @@ itself (a counter, a memo), counts by the statement that defines it; what has no
 code makes a run fail, and `unknown` names the parts of which no more than that is known.
 
 The digest is that of the whole graph (`canonical.py` walks it, cycles included), and depends neither on the names of
-the user's modules nor on where they lie. What a function imports itself is read from the files of those modules, as their
-source has it. Only a module in which a name stands for what no source can tell, such as what was read from a file, is
-imported for it.
+the user's modules nor on where they lie. What a function imports itself is read from the files of those modules, as
+their source has it. Only a module in which a name stands for what no source can tell, such as what was read from a
+file, is imported for it.
 
 What was found out is remembered with the function, and holds until a name that was followed means something else.
 """
